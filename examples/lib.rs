@@ -1,0 +1,1 @@
+//! Empty library; the examples are beside this file.
