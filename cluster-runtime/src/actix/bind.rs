@@ -232,3 +232,17 @@ fn offers(mut offered: &[u8], protocol: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(all(test, feature = "openssl"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_found_only_as_a_whole_name() {
+        assert!(offers(b"\x08http/1.1\x02h2", b"h2"));
+        assert!(offers(b"\x02h2", b"h2"));
+        assert!(!offers(b"\x04xh2x", b"h2"));
+        assert!(!offers(b"\x05\x02h2", b"h2"));
+        assert!(!offers(b"", b"h2"));
+    }
+}

@@ -212,11 +212,13 @@ fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-/// accept(2) also reports what befell the connection that it would have returned; the next one may be well.
+/// Nothing there after all, or what befell the connection that accept(2) would have returned: the next one may
+/// be well.
 fn is_transient(error: &io::Error) -> bool {
-    !is_shortage(error)
-        && !matches!(
-            Errno::from_io_error(error),
-            None | Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT | Errno::OPNOTSUPP)
-        )
+    error.kind() == io::ErrorKind::WouldBlock
+        || !is_shortage(error)
+            && !matches!(
+                Errno::from_io_error(error),
+                None | Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT | Errno::OPNOTSUPP)
+            )
 }
