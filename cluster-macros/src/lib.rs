@@ -70,8 +70,8 @@ mod swap;
 /// | argument | value | meaning | default | environment |
 /// | --- | --- | --- | --- | --- |
 /// | `restart` | `"always"`, `"on-failure"`, `"never"` | when a worker that ended is replaced; none is after an exit that was asked for. `"on-failure"`: only after a non-zero status or a signal | `"always"` | `CLUSTER_RESTART` |
-/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many replacements within `restart_window`; one more, and the cluster gives up and ends with an error | the runtime's | `CLUSTER_MAX_RESTARTS` |
-/// | `restart_window` | duration | see `max_restarts` | the runtime's | `CLUSTER_RESTART_WINDOW` |
+/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many replacements within `restart_window`; one more, and the cluster gives up and ends with an error | five for each worker | `CLUSTER_MAX_RESTARTS` |
+/// | `restart_window` | duration | see `max_restarts` | `"60s"` | `CLUSTER_RESTART_WINDOW` |
 /// | `startup_timeout` | duration | a worker that is not up by then is killed, and counts as failed | `"60s"` | `CLUSTER_STARTUP_TIMEOUT` |
 /// | `drain_timeout` | duration | a worker told to leave finishes what it has; what is left of it by then is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
 ///
