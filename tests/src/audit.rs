@@ -151,7 +151,7 @@ impl Cluster {
 }
 
 fn is_alarming(text: &str) -> bool {
-    text.contains("error: ") || text.contains("panicked")
+    text.starts_with("error: ") || text.contains("panicked")
 }
 
 impl Drop for Cluster {

@@ -27,14 +27,14 @@ fn s28_a_primary_without_descriptors_waits_and_recovers() {
     let primary = cluster.pid();
     let open = process::descriptors(primary);
     let first_free =
-        (0..).zip(&open).find(|(n, (number, _))| n != number).map_or(open.len() as u64, |(n, _)| n);
+        (0..).zip(&open).find(|(n, (number, _))| n != number).map_or(open.len() as u64, |(n, _)| n.into());
     process::limit_descriptors(primary, first_free);
     let mut clients: Vec<_> = (0..20).map(|_| Connection::to(&address)).collect();
     for client in &mut clients {
         client.write(GET).expect("write a request");
     }
-    cluster.expect_log("too many open files");
-    cluster.logged("too many open files");
+    cluster.expect_log("Too many open files");
+    cluster.logged("Too many open files");
     is_calm(&mut cluster);
     process::limit_descriptors(primary, 1024);
     let began = Instant::now();
@@ -44,7 +44,7 @@ fn s28_a_primary_without_descriptors_waits_and_recovers() {
     let took = began.elapsed();
     cluster.check(took < Duration::from_millis(1500), &format!("recovery soon, it took {took:?}"));
     let story = cluster.stop();
-    let lines = story.log().filter(|line| line.contains("too many open files")).count();
+    let lines = story.log().filter(|line| line.contains("Too many open files")).count();
     assert_eq!(lines, 1, "one line an episode: {story}");
 }
 

@@ -97,7 +97,8 @@ fn s04_a_worker_without_descriptors_costs_nobody_a_connection() {
     control.ask(&format!("/limit/{}", highest + 2));
     let mut held: Vec<_> = (0..100).map(|_| Connection::to(&address)).collect();
     held.iter_mut().for_each(Connection::begin);
-    let by_poor = held.iter_mut().filter(|client| client.finish().reply().pid() == poor).count();
+    let pids = held.iter_mut().map(|client| client.finish().reply().pid());
+    let by_poor = pids.filter(|pid| *pid == poor).count();
     assert!(by_poor <= 1, "it can't have had more: {by_poor}");
     drop((held, control));
     cluster.stop();

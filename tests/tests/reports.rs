@@ -31,7 +31,7 @@ fn p02_leaving_is_asked() {
 /// Mutation: treat every code 0 as asked for.
 #[test]
 fn p02_exit_0_unasked_is_finished() {
-    let exit = end_by("/exit/0", None);
+    let exit = end_by("/exit/0", Some("status 0"));
     assert_eq!((exit.reason.as_str(), exit.code, exit.voluntary), ("Finished", Some(0), false));
 }
 
@@ -78,6 +78,7 @@ fn p02_a_failed_preload_ends_the_program() {
 #[test]
 fn p02_sigterm_drains_and_sigkill_hints_at_memory() {
     let mut cluster = Cluster::start("serve", 1);
+    cluster.expect_log("status 0");
     cluster.signal_worker(1, Signal::TERM);
     let exit = cluster.exit(1);
     assert_eq!((exit.reason.as_str(), exit.code, exit.voluntary), ("Finished", Some(0), false));

@@ -89,6 +89,7 @@ fn p45_a_body_that_ignores_its_drain_is_killed() {
     let mut cluster = Cluster::of("stubborn").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
     cluster.said("body 1");
     cluster.said("body 2");
+    cluster.expect_log("its time was over");
     let began = Instant::now();
     cluster.signal(Signal::TERM);
     let story = cluster.ends(0);
