@@ -1,0 +1,369 @@
+//! The builder, and the moment at which one program becomes many processes.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::config::{Restart, Runtime, Settings, Workers};
+use crate::event::{Address, Exit};
+use crate::primary::callback::Primary;
+use crate::primary::desk::{self, Worker};
+use crate::primary::step::{Failure, Ids};
+use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
+use crate::report;
+use crate::role::{self, Process};
+use crate::sys::{fork, process, signal};
+use crate::worker::{self, ThisWorker};
+
+/// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
+///
+/// ```no_run
+/// use cluster::{Cluster, Role, Workers};
+///
+/// fn main() {
+///     match Cluster::new().workers(Workers::Count(4)).start() {
+///         Role::Primary(end) => end.exit(),
+///         Role::Worker(worker) => worker.block_on(async {
+///             println!("worker {} runs", worker.id());
+///         }),
+///     }
+/// }
+/// ```
+#[must_use = "a cluster does nothing until it is started"]
+#[derive(Default)]
+pub struct Cluster {
+    settings: Settings,
+    callbacks: Primary,
+    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    preloads: Option<Preloads>,
+}
+
+/// Who one is when [`Cluster::start`] returns.
+#[derive(Debug)]
+pub enum Role {
+    /// The process that was started; the cluster has ended.
+    Primary(End),
+    /// A worker, right after its birth. Or, unclustered, the process that was started.
+    Worker(ThisWorker),
+}
+
+/// How the cluster ended.
+#[derive(Debug)]
+#[must_use = "the program's status is in it: end.exit()"]
+pub struct End {
+    code: i32,
+    error: Option<String>,
+}
+
+impl End {
+    /// Ends the program with the cluster's status: 0 after a stop that was asked for; that of the worker that
+    /// could not boot, or died last; 128 and the signal's number after a stop at once; else 1.
+    pub fn exit(self) -> ! {
+        std::process::exit(self.code)
+    }
+
+    /// That status.
+    pub fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// What went wrong, if something did. It has been reported already.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    fn of(ending: Ending) -> End {
+        let failed = |code, error: String| End { code, error: Some(error) };
+        match ending {
+            Ending::Asked => End { code: 0, error: None },
+            Ending::Preload(why) => failed(why.status, format!("preload failed: the nursery {}", why.told)),
+            Ending::Failed(Failure::Stopped { signal }, _) => {
+                failed(128 + signal.as_raw(), format!("stopped at once by {signal}"))
+            }
+            Ending::Failed(Failure::NotStarted { id, exit }, hint) => {
+                let hint = match hint {
+                    Hint::None => "",
+                    Hint::NobodyBound => {
+                        ". No worker has asked the cluster for a socket: one that binds by itself meets \"address in \
+                         use\" where another has; import cluster::actix::HttpServer"
+                    }
+                };
+                // A worker that returned without a word is not well either, unless that was its job.
+                let code = exit.program_status().max(1);
+                failed(
+                    code,
+                    format!("worker {} {exit}, and none of the others was: the cluster ends{hint}", id.0),
+                )
+            }
+            Ending::Failed(Failure::GaveUp { deaths, exit }, _) => failed(
+                1,
+                format!(
+                    "gave up: {deaths} workers died before they had served (max_restarts); the last one {exit}"
+                ),
+            ),
+            Ending::Failed(Failure::NobodyLeft { exit }, _) => {
+                failed(exit.program_status(), format!("no worker is left, and the last that failed {exit}"))
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// With the defaults: as many workers as there are processors.
+    pub fn new() -> Cluster {
+        Cluster::default()
+    }
+
+    /// How many workers. `CLUSTER_WORKERS` overrides it.
+    pub fn workers(mut self, workers: Workers) -> Cluster {
+        self.settings.workers = workers;
+        self
+    }
+
+    /// Serving threads in each worker; 1 where nothing is said. `CLUSTER_THREADS` overrides it.
+    pub fn threads(mut self, threads: usize) -> Cluster {
+        self.settings.threads = threads;
+        self
+    }
+
+    /// What runs the body. Where nothing is said, actix's with the feature `actix`, else tokio's of
+    /// [`threads`](Cluster::threads) threads. `CLUSTER_RUNTIME` overrides it.
+    pub fn runtime(mut self, runtime: Runtime) -> Cluster {
+        self.settings.runtime = Some(runtime);
+        self
+    }
+
+    /// Whose place is filled again. `CLUSTER_RESTART` overrides it.
+    pub fn restart(mut self, restart: Restart) -> Cluster {
+        self.settings.restart = restart;
+        self
+    }
+
+    /// How many workers may die within [`restart_window`](Cluster::restart_window) before they have served; with one
+    /// more the cluster gives up. Five for each worker where nothing is said. `CLUSTER_MAX_RESTARTS` overrides it.
+    ///
+    /// A worker has served when its first connection is done with, or when it has been ready for five seconds. One
+    /// that is killed by SIGKILL while it serves is not counted.
+    pub fn max_restarts(mut self, deaths: u32) -> Cluster {
+        self.settings.max_restarts = Some(deaths);
+        self
+    }
+
+    /// See [`max_restarts`](Cluster::max_restarts); 60 s where nothing is said. `CLUSTER_RESTART_WINDOW` overrides it.
+    pub fn restart_window(mut self, window: Duration) -> Cluster {
+        self.settings.restart_window = window;
+        self
+    }
+
+    /// How long a worker, or `preload`, may take until it is ready; then it is killed. 60 s where nothing is said.
+    /// `CLUSTER_STARTUP_TIMEOUT` overrides it.
+    pub fn startup_timeout(mut self, time: Duration) -> Cluster {
+        self.settings.startup_timeout = time;
+        self
+    }
+
+    /// How long a worker that is to leave may take to finish what it has; then it is killed. 30 s where nothing is
+    /// said. `CLUSTER_DRAIN_TIMEOUT` overrides it.
+    pub fn drain_timeout(mut self, time: Duration) -> Cluster {
+        self.settings.drain_timeout = time;
+        self
+    }
+
+    /// How many connections a server in a worker may have open, where it does not say so itself; what is past that
+    /// goes to other workers, and waits in the backlog when all are full. `CLUSTER_MAX_CONNECTIONS` overrides it.
+    pub fn max_connections(mut self, connections: usize) -> Cluster {
+        self.settings.max_connections = Some(connections);
+        self
+    }
+
+    /// What is to be built once and shared by all workers, copy-on-write. Runs in a process of its own, the nursery,
+    /// from which the workers are forked; it must leave no thread running.
+    pub fn preload<R: Preloaded + 'static>(mut self, preload: fn() -> R) -> Cluster {
+        self.preloads = Some(Box::new(move || -> Preload { Box::new(move || preload().result()) }));
+        self
+    }
+
+    /// Code for the primary, before its first fork.
+    pub fn primary(mut self, setup: impl FnOnce(&mut Primary) + Send + 'static) -> Cluster {
+        self.setup = Some(Box::new(setup));
+        self
+    }
+
+    /// See [`Primary::on_fork`].
+    pub fn on_fork(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
+        self.callbacks.on_fork(callback);
+        self
+    }
+
+    /// See [`Primary::on_online`].
+    pub fn on_online(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
+        self.callbacks.on_online(callback);
+        self
+    }
+
+    /// See [`Primary::on_listening`].
+    pub fn on_listening(mut self, callback: impl FnMut(Worker, Address) + Send + 'static) -> Cluster {
+        self.callbacks.on_listening(callback);
+        self
+    }
+
+    /// See [`Primary::on_message`].
+    pub fn on_message<M: DeserializeOwned>(
+        mut self,
+        callback: impl FnMut(Worker, M) + Send + 'static,
+    ) -> Cluster {
+        self.callbacks.on_message(callback);
+        self
+    }
+
+    /// See [`Primary::on_disconnect`].
+    pub fn on_disconnect(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
+        self.callbacks.on_disconnect(callback);
+        self
+    }
+
+    /// See [`Primary::on_exit`].
+    pub fn on_exit(mut self, callback: impl FnMut(Worker, Exit) + Send + 'static) -> Cluster {
+        self.callbacks.on_exit(callback);
+        self
+    }
+
+    /// Starts it. To the cluster what fork(2) is to a process: returns in each worker when it is born, and in the
+    /// process that called it when all is over. To be called on the main thread, before any other exists.
+    pub fn start(self) -> Role {
+        let Cluster { settings, mut callbacks, setup, preloads } = self;
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let settings = match settings.with_environment(variable) {
+            Ok(settings) => settings,
+            Err(error) => return Role::Primary(broken(&error)),
+        };
+        if settings.workers == Workers::Count(0) {
+            return unclustered(settings, callbacks, setup, preloads);
+        }
+        role::turn_into(Process::Primary);
+        let ids = Ids::default();
+        desk::open(ids.clone());
+        if let Some(setup) = setup {
+            setup(&mut callbacks);
+        }
+        match clustered(settings, ids, callbacks, preloads) {
+            Ok(role) => role,
+            Err(error) => Role::Primary(broken(&error)),
+        }
+    }
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> End {
+    report::error(format_args!("{error}"));
+    role::turn_into(Process::Plain);
+    End { code: 1, error: Some(error.to_string()) }
+}
+
+fn clustered(
+    settings: Settings,
+    ids: Ids,
+    callbacks: Primary,
+    preloads: Option<Preloads>,
+) -> io::Result<Role> {
+    fork::single_threaded()?;
+    signal::expect_children()?;
+    process::raise_open_files()?;
+    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
+    let ending = match primary.run() {
+        Ok(ending) => ending,
+        Err(Departure::Broken(error)) => {
+            primary.close()?;
+            return Err(error);
+        }
+        // From here on this is another process.
+        Err(Departure::Born(Offspring::Worker(newborn))) => {
+            primary.leave()?;
+            return be_worker(newborn, settings);
+        }
+        Err(Departure::Born(Offspring::Nursery(cradle))) => {
+            role::turn_into(Process::Nursery);
+            let preloads = primary.leave()?;
+            let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
+            return be_worker(cradle.serve(preload), settings);
+        }
+    };
+    primary.close()?;
+    role::turn_into(Process::Plain);
+    let end = End::of(ending);
+    match &end.error {
+        Some(error) => report::error(format_args!("{error}")),
+        None => report::info(format_args!("stopped")),
+    }
+    Ok(Role::Primary(end))
+}
+
+fn be_worker(newborn: Newborn, settings: Settings) -> io::Result<Role> {
+    let Newborn { id, slot, channel, primary } = newborn;
+    match worker::begin(id, slot, channel, primary, settings) {
+        Ok(worker) => Ok(Role::Worker(worker)),
+        Err(error) => {
+            // It can't return as the primary that it is not.
+            report::error(format_args!("worker {id} could not begin: {error}"));
+            std::process::exit(1)
+        }
+    }
+}
+
+/// The body runs in this process; what it sends meets the callbacks here, on the thread that sends.
+fn unclustered(
+    settings: Settings,
+    mut callbacks: Primary,
+    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    preloads: Option<Preloads>,
+) -> Role {
+    if let Some(setup) = setup {
+        setup(&mut callbacks);
+    }
+    if let Some(preloads) = preloads
+        && let Err(error) = preloads()()
+    {
+        return Role::Primary(broken(&format_args!("preload failed: {error}")));
+    }
+    let callbacks = Arc::new(Mutex::new(callbacks));
+    let receive = Box::new(move |body: &[u8]| {
+        let mut callbacks = callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
+    });
+    match worker::begin_unclustered(settings, receive) {
+        Ok(worker) => Role::Worker(worker),
+        Err(error) => Role::Primary(broken(&error)),
+    }
+}
+
+/// What a preload may return: nothing, or a `Result` whose error ends the cluster.
+pub trait Preloaded: sealed::Sealed {
+    #[doc(hidden)]
+    fn result(self) -> Result<(), String>;
+}
+
+impl Preloaded for () {
+    fn result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: Debug> Preloaded for Result<(), E> {
+    fn result(self) -> Result<(), String> {
+        self.map_err(|error| format!("{error:?}"))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
+}

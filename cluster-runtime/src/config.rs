@@ -1,0 +1,282 @@
+//! The cluster's settings: validated values, and what the environment says of them.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How many workers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Workers {
+    /// As many as this process may use processors: affinity and the control group's quota are obeyed.
+    #[default]
+    Cpus,
+    /// This many. 0: unclustered, the body runs in the process that was started.
+    Count(usize),
+}
+
+impl Workers {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Workers::Cpus => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Workers::Count(count) => count,
+        }
+    }
+}
+
+/// What runs the body of `main` in a worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Runtime {
+    /// tokio's runtime of one thread.
+    CurrentThread,
+    /// tokio's runtime of [`threads`](crate::Cluster::threads) threads.
+    MultiThread,
+    /// actix's `System`, as `#[actix_web::main]` has it.
+    #[cfg(feature = "actix")]
+    Actix,
+    /// None: the body is not async.
+    None,
+}
+
+/// Whose place is filled again after an end that was not asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Restart {
+    /// Everybody's.
+    #[default]
+    Always,
+    /// That of those who failed: a status other than 0, or a signal.
+    OnFailure,
+    /// Nobody's. Callbacks may still [`fork`](crate::fork).
+    Never,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) workers: Workers,
+    pub(crate) threads: usize,
+    pub(crate) runtime: Option<Runtime>,
+    pub(crate) restart: Restart,
+    pub(crate) max_restarts: Option<u32>,
+    pub(crate) restart_window: Duration,
+    pub(crate) startup_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) max_connections: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            workers: Workers::Cpus,
+            threads: 1,
+            runtime: None,
+            restart: Restart::Always,
+            max_restarts: None,
+            restart_window: Duration::from_secs(60),
+            startup_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            max_connections: None,
+        }
+    }
+}
+
+/// A setting that can't be: which, what it was, what it takes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct BadSetting(String);
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadSetting {}
+
+impl Settings {
+    /// Lets the environment override: `CLUSTER_` and the argument's name. `variable` looks one up.
+    pub(crate) fn with_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, BadSetting> {
+        let one = |name: &str| variable(name).map(|value| Variable { name: name.into(), value });
+        if let Some(v) = one("CLUSTER_WORKERS") {
+            self.workers = if v.value == "cpus" {
+                Workers::Cpus
+            } else {
+                Workers::Count(v.number("\"cpus\" or a number; 0 runs the program unclustered", 0)?)
+            };
+        }
+        if let Some(v) = one("CLUSTER_THREADS") {
+            self.threads = v.number("a number from 1 on", 1)?;
+        }
+        if let Some(v) = one("CLUSTER_RUNTIME") {
+            self.runtime = Some(match v.value.as_str() {
+                _ if self.runtime == Some(Runtime::None) => {
+                    return Err(v.bad("nothing here, since this program's main is not async"));
+                }
+                "current_thread" => Runtime::CurrentThread,
+                "multi_thread" => Runtime::MultiThread,
+                #[cfg(feature = "actix")]
+                "actix" => Runtime::Actix,
+                _ => {
+                    return Err(v.bad("\"current_thread\", \"multi_thread\" or, with that feature, \"actix\""));
+                }
+            });
+        }
+        if let Some(v) = one("CLUSTER_RESTART") {
+            self.restart = match v.value.as_str() {
+                "always" => Restart::Always,
+                "on-failure" => Restart::OnFailure,
+                "never" => Restart::Never,
+                _ => return Err(v.bad("\"always\", \"on-failure\" or \"never\"")),
+            };
+        }
+        if let Some(v) = one("CLUSTER_MAX_RESTARTS") {
+            self.max_restarts = Some(v.number("a number", 0)?);
+        }
+        if let Some(v) = one("CLUSTER_RESTART_WINDOW") {
+            self.restart_window = v.duration()?;
+        }
+        if let Some(v) = one("CLUSTER_STARTUP_TIMEOUT") {
+            self.startup_timeout = v.duration()?;
+        }
+        if let Some(v) = one("CLUSTER_DRAIN_TIMEOUT") {
+            self.drain_timeout = v.duration()?;
+        }
+        if let Some(v) = one("CLUSTER_MAX_CONNECTIONS") {
+            self.max_connections = Some(v.number("a number from 1 on", 1)?);
+        }
+        self.checked()
+    }
+
+    /// What the builder can get wrong, and the attribute can't.
+    fn checked(self) -> Result<Settings, BadSetting> {
+        let zero = |name: &str| Err(BadSetting(format!("`{name}` may not be 0")));
+        for (name, value) in [
+            ("restart_window", self.restart_window),
+            ("startup_timeout", self.startup_timeout),
+            ("drain_timeout", self.drain_timeout),
+        ] {
+            if value.is_zero() {
+                return zero(name);
+            }
+        }
+        if self.threads == 0 {
+            return zero("threads");
+        }
+        if self.max_connections == Some(0) {
+            return zero("max_connections");
+        }
+        if self.runtime == Some(Runtime::CurrentThread) && self.threads > 1 {
+            return Err(BadSetting(format!(
+                "the runtime \"current_thread\" has one thread, and `threads` is {}: leave one of them out",
+                self.threads
+            )));
+        }
+        Ok(self)
+    }
+
+    /// What runs the body, where nobody said.
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.runtime.unwrap_or({
+            #[cfg(feature = "actix")]
+            {
+                Runtime::Actix
+            }
+            #[cfg(not(feature = "actix"))]
+            if self.threads == 1 { Runtime::CurrentThread } else { Runtime::MultiThread }
+        })
+    }
+
+    /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
+    pub(crate) fn max_restarts(&self) -> u32 {
+        self.max_restarts
+            .unwrap_or_else(|| u32::try_from(self.workers.count()).unwrap_or(u32::MAX).saturating_mul(5))
+    }
+}
+
+struct Variable {
+    name: String,
+    value: String,
+}
+
+impl Variable {
+    fn bad(&self, takes: &str) -> BadSetting {
+        BadSetting(format!("the environment has {}={:?}, and it takes {takes}", self.name, self.value))
+    }
+
+    fn number<N: std::str::FromStr + PartialOrd>(&self, takes: &str, least: N) -> Result<N, BadSetting> {
+        self.value.parse().ok().filter(|n| *n >= least).ok_or_else(|| self.bad(takes))
+    }
+
+    fn duration(&self) -> Result<Duration, BadSetting> {
+        let duration = parse_duration(&self.value).filter(|duration| !duration.is_zero());
+        duration.ok_or_else(|| self.bad("a time such as \"30s\", \"250ms\" or \"5m\""))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> Result<Settings, BadSetting> {
+        Settings::default().with_environment(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn the_environment_overrides_each_scalar() {
+        assert_eq!(with("CLUSTER_WORKERS", "0").unwrap().workers, Workers::Count(0));
+        assert_eq!(with("CLUSTER_WORKERS", "cpus").unwrap().workers, Workers::Cpus);
+        assert_eq!(with("CLUSTER_THREADS", "4").unwrap().threads, 4);
+        assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
+        assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
+        assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
+        assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
+        assert_eq!(with("CLUSTER_STARTUP_TIMEOUT", "1h").unwrap().startup_timeout.as_secs(), 3600);
+        assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
+        assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
+    }
+
+    #[test]
+    fn a_bad_value_says_which_what_and_what_it_takes() {
+        assert_eq!(
+            with("CLUSTER_WORKERS", "many").unwrap_err().to_string(),
+            "the environment has CLUSTER_WORKERS=\"many\", and it takes \"cpus\" or a number; 0 runs the program \
+             unclustered"
+        );
+        for (name, value) in [
+            ("CLUSTER_THREADS", "0"),
+            ("CLUSTER_RUNTIME", "none"),
+            ("CLUSTER_RESTART", "sometimes"),
+            ("CLUSTER_MAX_RESTARTS", "-1"),
+            ("CLUSTER_DRAIN_TIMEOUT", "30"),
+            ("CLUSTER_DRAIN_TIMEOUT", "0s"),
+            ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
+            ("CLUSTER_MAX_CONNECTIONS", "0"),
+        ] {
+            assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused_by_the_builder_too() {
+        let settings = Settings { runtime: Some(Runtime::CurrentThread), threads: 2, ..Settings::default() };
+        assert!(
+            settings.with_environment(|_| None).unwrap_err().to_string().contains("leave one of them out")
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! What can be observed of a worker.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a worker listens. Node: the `address` of the event `listening`.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IPv4 or IPv6 address and the real port, also where port 0 was asked for.
+    Tcp(SocketAddr),
+    /// A socket file, by its absolute path.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Where a socket listens.
+    pub(crate) fn of(socket: &OwnedFd) -> io::Result<Address> {
+        let address = crate::sys::socket::address(socket)?;
+        if let Some(path) = address.as_pathname() {
+            return Ok(Address::Unix(path.to_owned()));
+        }
+        address.as_socket().map(Address::Tcp).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::Unsupported, "neither a TCP socket nor one with a path")
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What a worker is doing, as the primary sees it. Node: `worker.state`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum State {
+    /// Asked for; the process may not exist yet.
+    #[default]
+    None,
+    /// Its code runs.
+    Online,
+    /// It takes connections, or has said that it is ready.
+    Listening,
+    /// It takes no new connections and finishes those it has.
+    Disconnecting,
+    /// Its channel is closed.
+    Disconnected,
+    /// Its process is gone.
+    Dead,
+}
+
+/// A signal, by its number.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Signal(i32);
+
+macro_rules! signals {
+    ($($name:ident = $number:ident),* $(,)?) => {
+        impl Signal {
+            $(#[doc = concat!("`", stringify!($number), "`.")] pub const $name: Signal = Signal(libc::$number);)*
+
+            fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $(libc::$number => Some(stringify!($number)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+signals! {
+    HUP = SIGHUP, INT = SIGINT, QUIT = SIGQUIT, ILL = SIGILL, TRAP = SIGTRAP, ABRT = SIGABRT, BUS = SIGBUS,
+    FPE = SIGFPE, KILL = SIGKILL, USR1 = SIGUSR1, SEGV = SIGSEGV, USR2 = SIGUSR2, PIPE = SIGPIPE,
+    ALRM = SIGALRM, TERM = SIGTERM, CHLD = SIGCHLD, CONT = SIGCONT, STOP = SIGSTOP, TSTP = SIGTSTP,
+    TTIN = SIGTTIN, TTOU = SIGTTOU, XCPU = SIGXCPU, XFSZ = SIGXFSZ, WINCH = SIGWINCH, SYS = SIGSYS,
+}
+
+impl Signal {
+    /// The signal of this number; `None` where the kernel has none (1 to 64 are).
+    pub fn from_raw(number: i32) -> Option<Signal> {
+        (1..=64).contains(&number).then_some(Signal(number))
+    }
+
+    /// Its number.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How a worker ended. Node: `code` and `signal` of the event `exit`, and `exitedAfterDisconnect`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exit {
+    pub(crate) status: ExitStatus,
+    pub(crate) reason: Reason,
+    pub(crate) lived: Duration,
+}
+
+/// Code or signal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ExitStatus {
+    Code(i32),
+    Signal(Signal),
+    /// It could not be born, or another process took its status.
+    Unknown,
+}
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It was asked to: by [`disconnect`](crate::Worker::disconnect) on either side, by
+    /// [`kill`](crate::Worker::kill), or because the cluster stops.
+    Asked,
+    /// `main` returned, or the program exited, with status 0, unasked.
+    Finished,
+    /// It exited with another status after it had been ready.
+    Failed,
+    /// It ended before it was ready to serve.
+    NotStarted,
+    /// A signal ended it.
+    Killed,
+    /// It was not ready, or not done, within its time, and the primary killed it.
+    TimedOut,
+}
+
+impl Exit {
+    /// Its exit code, unless a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        match self.status {
+            ExitStatus::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it.
+    pub fn signal(&self) -> Option<Signal> {
+        match self.status {
+            ExitStatus::Signal(signal) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Whether the end was voluntary. Such a worker is not respawned. Node: `worker.exitedAfterDisconnect`.
+    pub fn exited_after_disconnect(&self) -> bool {
+        self.reason == Reason::Asked
+    }
+
+    /// Why it ended.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How long it lived, from the fork on.
+    pub fn lived(&self) -> Duration {
+        self.lived
+    }
+
+    /// The status a program ends with that ends because of this: the code, or 128 + the signal.
+    pub(crate) fn program_status(&self) -> i32 {
+        match self.status {
+            ExitStatus::Code(code) => code,
+            ExitStatus::Signal(signal) => 128 + signal.as_raw(),
+            ExitStatus::Unknown => 1,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            ExitStatus::Code(code) => write!(f, "exited with status {code}")?,
+            ExitStatus::Signal(signal) => write!(f, "was killed by {signal}")?,
+            ExitStatus::Unknown => f.write_str("could not be started")?,
+        }
+        write!(f, " after {:.1?}", self.lived)?;
+        match (self.reason, self.signal()) {
+            (Reason::NotStarted, _) => f.write_str(", before it was ready"),
+            (Reason::TimedOut, _) => f.write_str(", since its time was over"),
+            (Reason::Killed, Some(Signal::KILL)) => f.write_str(" (out of memory?)"),
+            (Reason::Asked, _) => f.write_str(", as it was asked to"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p02_six_ends_read_as_six_reports() {
+        let exit = |status, reason| Exit { status, reason, lived: Duration::from_millis(1500) };
+        let ends = [
+            exit(ExitStatus::Code(0), Reason::Asked),
+            exit(ExitStatus::Code(0), Reason::Finished),
+            exit(ExitStatus::Code(42), Reason::Failed),
+            exit(ExitStatus::Code(1), Reason::NotStarted),
+            exit(ExitStatus::Signal(Signal::TERM), Reason::Killed),
+            exit(ExitStatus::Signal(Signal::KILL), Reason::Killed),
+        ];
+        let told: Vec<_> = ends.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "exited with status 0 after 1.5s, as it was asked to",
+                "exited with status 0 after 1.5s",
+                "exited with status 42 after 1.5s",
+                "exited with status 1 after 1.5s, before it was ready",
+                "was killed by SIGTERM after 1.5s",
+                "was killed by SIGKILL after 1.5s (out of memory?)",
+            ]
+        );
+    }
+}

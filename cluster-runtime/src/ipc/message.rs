@@ -1,0 +1,173 @@
+//! Everything that primary and worker ever say to each other.
+//!
+//! Control messages are MessagePack maps with named fields, so that two versions of a program can talk: unknown
+//! fields are passed over, and a new field gets a default. What users send is a frame kind of its own and can
+//! never be taken for one of these.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Address;
+
+/// The vocabulary's version, told by a worker in its first message.
+pub(crate) const PROTOCOL: u16 = 1;
+
+/// Names a listening socket of the primary, for its life.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) struct ListenerId(pub(crate) u32);
+
+/// Names a lane, never used again.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) struct LaneId(pub(crate) u64);
+
+/// Pairs an answer with its question; counted by the worker.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Call(pub(crate) u32);
+
+/// Worker → primary.                                      // fd? · when
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum ToPrimary {
+    /// I run.                                             // first message, once
+    Online { protocol: u16 },
+    /// Bind this, or share it with those who asked before.  // answered by Bound
+    Bind {
+        call: Call,
+        address: Address,
+        /// How often this worker has asked for the address before: a second bind of one address is another
+        /// socket, as in any program.
+        nth: u32,
+        backlog: u32,
+    },
+    /// Take this listening socket over.                   // fd · answered by Bound
+    Adopt { call: Call },
+    /// I am ready to serve these: open a lane for them.   // answered by Lane
+    Listen { call: Call, listeners: Vec<ListenerId> },
+    /// Nothing more on this lane; give what I have not read to others.
+    Full { lane: LaneId },
+    /// There is room again.                               // after Full
+    Room { lane: LaneId },
+    /// I stop serving on this lane: end it.
+    Unlisten { lane: LaneId },
+    /// I am up, though I listen to nothing.
+    Ready,
+    /// My first connection is done with: I have proven myself. // once
+    Proven,
+    /// I want to leave: voluntarily, or because somebody sent me a SIGTERM.  // answered by Drain
+    Leave { voluntary: bool },
+}
+
+/// Primary → worker.                                      // fd? · when
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum ToWorker {
+    /// The answer to Bind and Adopt.
+    Bound { call: Call, result: Result<BoundTo, WireError> },
+    /// The answer to Listen: your end of the lane.        // fd unless an error
+    Lane { call: Call, result: Result<LaneId, WireError> },
+    /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
+    Drain { within_ms: u64 },
+}
+
+/// A socket the primary listens on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct BoundTo {
+    pub(crate) listener: ListenerId,
+    pub(crate) address: Address,
+}
+
+/// An `io::Error` on its way to the process that asked.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct WireError {
+    code: Option<i32>,
+    message: String,
+}
+
+impl From<&io::Error> for WireError {
+    fn from(error: &io::Error) -> WireError {
+        WireError { code: error.raw_os_error(), message: error.to_string() }
+    }
+}
+
+impl From<WireError> for io::Error {
+    fn from(error: WireError) -> io::Error {
+        match error.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::other(error.message),
+        }
+    }
+}
+
+/// What rides beside a connection on the lane: fixed bytes, since it is written for each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Handoff {
+    pub(crate) listener: ListenerId,
+    /// The client, where it has an address.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Handoff {
+    pub(crate) const SIZE: usize = 32;
+
+    pub(crate) fn encode(&self) -> [u8; Handoff::SIZE] {
+        let mut bytes = [0; Handoff::SIZE];
+        bytes[0..4].copy_from_slice(&self.listener.0.to_le_bytes());
+        let Some(peer) = self.peer else { return bytes };
+        bytes[6..8].copy_from_slice(&peer.port().to_le_bytes());
+        match peer {
+            SocketAddr::V4(v4) => {
+                bytes[4] = 4;
+                bytes[8..12].copy_from_slice(&v4.ip().octets());
+            }
+            SocketAddr::V6(v6) => {
+                bytes[4] = 6;
+                bytes[8..24].copy_from_slice(&v6.ip().octets());
+                bytes[24..28].copy_from_slice(&v6.flowinfo().to_le_bytes());
+                bytes[28..32].copy_from_slice(&v6.scope_id().to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// `None` for bytes that no primary wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Handoff> {
+        let bytes: &[u8; Handoff::SIZE] = bytes.try_into().ok()?;
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let port = u16::from_le_bytes([bytes[6], bytes[7]]);
+        let peer = match bytes[4] {
+            0 => None,
+            4 => Some((IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&bytes[8..12]).ok()?)), port).into()),
+            6 => {
+                let ip = Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[8..24]).ok()?);
+                Some(SocketAddrV6::new(ip, port, word(24), word(28)).into())
+            }
+            _ => return None,
+        };
+        Some(Handoff { listener: ListenerId(word(0)), peer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handoff_survives_its_way() {
+        for peer in [None, Some("127.0.0.1:80"), Some("[fe80::1]:65535"), Some("0.0.0.0:0")] {
+            let peer = peer.map(|peer| peer.parse().unwrap());
+            let handoff = Handoff { listener: ListenerId(7), peer };
+            assert_eq!(Handoff::decode(&handoff.encode()), Some(handoff));
+        }
+        let scoped = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 1, 2, 3).into();
+        let handoff = Handoff { listener: ListenerId(u32::MAX), peer: Some(scoped) };
+        assert_eq!(Handoff::decode(&handoff.encode()), Some(handoff));
+        assert_eq!(Handoff::decode(&[9; Handoff::SIZE]), None);
+        assert_eq!(Handoff::decode(&[0; 31]), None);
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_stays_one() {
+        let refused = io::Error::from_raw_os_error(98);
+        assert_eq!(io::Error::from(WireError::from(&refused)).kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,5 @@
+//! How primary and worker talk: the only place where the two meet.
+
+pub(crate) mod channel;
+pub(crate) mod frame;
+pub(crate) mod message;

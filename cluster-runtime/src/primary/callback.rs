@@ -1,0 +1,203 @@
+//! User code in the primary: callbacks, timers, signals.
+//!
+//! Each runs on the loop's own thread, so nothing else happens meanwhile: one that takes long is named, and one
+//! that panics is named and has no other effect.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::desk::Worker;
+use crate::event::{Address, Exit, Signal};
+use crate::ipc::channel;
+use crate::report;
+
+/// Longer than this, and the loop says whose fault it is that nobody was served.
+const LONG: Duration = Duration::from_millis(100);
+
+type OfWorker = Box<dyn FnMut(Worker) + Send>;
+type OfMessage = Box<dyn FnMut(&Worker, &[u8]) -> Result<(), String> + Send>;
+
+struct Timer {
+    at: Instant,
+    every: Option<Duration>,
+    run: Box<dyn FnMut() + Send>,
+}
+
+/// The primary before its first fork, as a function given to [`Cluster::primary`](crate::Cluster::primary) meets
+/// it: register callbacks, timers and signals here. Node: the code in `if (cluster.isPrimary)`.
+///
+/// All of it runs in the primary, on its only thread, between connections: keep it short. A thread started here
+/// would make forking unsafe, and the cluster would refuse to.
+#[derive(Default)]
+pub struct Primary {
+    fork: Vec<OfWorker>,
+    online: Vec<OfWorker>,
+    listening: Vec<Box<dyn FnMut(Worker, Address) + Send>>,
+    message: Vec<OfMessage>,
+    disconnect: Vec<OfWorker>,
+    exit: Vec<Box<dyn FnMut(Worker, Exit) + Send>>,
+    signal: Vec<(Signal, Box<dyn FnMut() + Send>)>,
+    timers: Vec<Timer>,
+}
+
+impl Primary {
+    /// When a worker was forked. Node: `cluster.on('fork')`.
+    pub fn on_fork(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
+        self.fork.push(Box::new(callback));
+    }
+
+    /// When a worker's code runs. Node: `cluster.on('online')`.
+    pub fn on_online(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
+        self.online.push(Box::new(callback));
+    }
+
+    /// When a worker takes connections; once for each address. Node: `cluster.on('listening')`.
+    pub fn on_listening(&mut self, callback: impl FnMut(Worker, Address) + Send + 'static) {
+        self.listening.push(Box::new(callback));
+    }
+
+    /// When a worker has sent a message that reads as an `M`. Several may be given, for several types: each gets
+    /// what it can read, and what nobody can is reported. Node: `cluster.on('message')`.
+    pub fn on_message<M: DeserializeOwned>(&mut self, mut callback: impl FnMut(Worker, M) + Send + 'static) {
+        self.message.push(Box::new(move |worker, body| {
+            let message = channel::decode(body).map_err(|error| error.to_string())?;
+            guard("on_message", || callback(worker.clone(), message));
+            Ok(())
+        }));
+    }
+
+    /// When a worker's channel has closed. Node: `cluster.on('disconnect')`.
+    pub fn on_disconnect(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
+        self.disconnect.push(Box::new(callback));
+    }
+
+    /// When a worker's process has ended. Node: `cluster.on('exit')`.
+    pub fn on_exit(&mut self, callback: impl FnMut(Worker, Exit) + Send + 'static) {
+        self.exit.push(Box::new(callback));
+    }
+
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT and SIGQUIT.
+    /// Node: `process.on('SIGTERM')`, which would replace that.
+    ///
+    /// # Panics
+    /// For a signal that can't be waited for: SIGKILL, SIGSTOP, and those of a fault such as SIGSEGV.
+    pub fn on_signal(&mut self, signal: Signal, callback: impl FnMut() + Send + 'static) {
+        let deaf =
+            [Signal::KILL, Signal::STOP, Signal::SEGV, Signal::BUS, Signal::FPE, Signal::ILL, Signal::TRAP];
+        assert!(!deaf.contains(&signal), "{signal} can't be waited for; choose another for on_signal");
+        self.signal.push((signal, Box::new(callback)));
+    }
+
+    /// Once, after a time. Node: `setTimeout`.
+    pub fn after(&mut self, time: Duration, callback: impl FnOnce() + Send + 'static) {
+        let mut once = Some(callback);
+        let run = Box::new(move || {
+            if let Some(callback) = once.take() {
+                callback();
+            }
+        });
+        self.timers.push(Timer { at: Instant::now() + time, every: None, run });
+    }
+
+    /// Again and again; the first time after one period, which may not be 0. Node: `setInterval`.
+    pub fn every(&mut self, period: Duration, callback: impl FnMut() + Send + 'static) {
+        let every = Some(period.max(Duration::from_millis(1)));
+        self.timers.push(Timer { at: Instant::now() + period, every, run: Box::new(callback) });
+    }
+
+    pub(crate) fn forked(&mut self, worker: &Worker) {
+        each(&mut self.fork, "on_fork", worker);
+    }
+
+    pub(crate) fn onlined(&mut self, worker: &Worker) {
+        each(&mut self.online, "on_online", worker);
+    }
+
+    pub(crate) fn disconnected(&mut self, worker: &Worker) {
+        each(&mut self.disconnect, "on_disconnect", worker);
+    }
+
+    pub(crate) fn listened(&mut self, worker: &Worker, address: &Address) {
+        for callback in &mut self.listening {
+            guard("on_listening", || callback(worker.clone(), address.clone()));
+        }
+    }
+
+    pub(crate) fn exited(&mut self, worker: &Worker, exit: &Exit) {
+        for callback in &mut self.exit {
+            guard("on_exit", || callback(worker.clone(), exit.clone()));
+        }
+    }
+
+    pub(crate) fn messaged(&mut self, worker: &Worker, body: &[u8]) {
+        let mut refusals = Vec::new();
+        let mut read = self.message.is_empty();
+        for callback in &mut self.message {
+            match callback(worker, body) {
+                Ok(()) => read = true,
+                Err(reason) => refusals.push(reason),
+            }
+        }
+        if !read {
+            report::error(format_args!(
+                "a message of worker {} is not of a type that on_message takes: {}",
+                worker.id(),
+                refusals.join("; ")
+            ));
+        }
+    }
+
+    pub(crate) fn signalled(&mut self, signal: Signal) {
+        for (_, callback) in self.signal.iter_mut().filter(|(wanted, _)| *wanted == signal) {
+            guard("on_signal", callback);
+        }
+    }
+
+    /// The signals that somebody waits for.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = Signal> {
+        self.signal.iter().map(|(signal, _)| *signal)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timers.iter().map(|timer| timer.at).min()
+    }
+
+    pub(crate) fn run_timers(&mut self, now: Instant) {
+        for timer in self.timers.iter_mut().filter(|timer| timer.at <= now) {
+            guard("a timer", &mut timer.run);
+            if let Some(every) = timer.every {
+                // Those missed are not made up for.
+                timer.at = now + every;
+            }
+        }
+        self.timers.retain(|timer| timer.at > now);
+    }
+}
+
+impl fmt::Debug for Primary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Primary").finish_non_exhaustive()
+    }
+}
+
+fn each(callbacks: &mut [OfWorker], name: &str, worker: &Worker) {
+    for callback in callbacks {
+        guard(name, || callback(worker.clone()));
+    }
+}
+
+fn guard(name: &str, callback: impl FnOnce()) {
+    let start = Instant::now();
+    if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+        report::error(format_args!("{name} panicked; the cluster goes on"));
+    }
+    let took = start.elapsed();
+    if took > LONG {
+        report::warn(format_args!(
+            "{name} took {took:.0?}: nobody is accepted or watched while a callback runs; do long work in a worker"
+        ));
+    }
+}

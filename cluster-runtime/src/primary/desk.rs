@@ -1,0 +1,265 @@
+//! What user code in the primary reaches: the workers, and a tray for what it wants done.
+//!
+//! A callback runs in the middle of the loop, so nothing is done there and then but sending a message: what it
+//! asks for is put on the tray, and the loop takes it from there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::hub;
+use super::slot::Id;
+use super::step::{Fleet, Ids, Input};
+use crate::error::SendError;
+use crate::event::{Exit, Signal, State};
+
+thread_local! {
+    static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
+}
+
+#[derive(Debug)]
+struct Desk {
+    ids: Ids,
+    workers: BTreeMap<Id, Worker>,
+    tray: VecDeque<Input>,
+}
+
+/// A worker, as the primary sees it; not the process itself, which has [`ThisWorker`](crate::ThisWorker).
+///
+/// A handle: cloning it is cheap, and it stays valid, if of little use, when the worker is dead. Node: `Worker`
+/// in the primary.
+#[derive(Clone)]
+pub struct Worker {
+    id: Id,
+    record: Rc<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    slot: Cell<usize>,
+    pid: Cell<u32>,
+    state: Cell<State>,
+    connected: Cell<bool>,
+    asked: Cell<bool>,
+    /// Unclustered, there is no process behind it but this one.
+    here: Option<fn(Vec<u8>)>,
+}
+
+impl Worker {
+    fn new(id: Id) -> Worker {
+        let record = Record::default();
+        record.connected.set(true);
+        Worker { id, record: Rc::new(record) }
+    }
+
+    /// The one worker of a program that runs unclustered: this process. `deliver` puts a message into its inbox.
+    pub(crate) fn unclustered(deliver: fn(Vec<u8>)) -> Worker {
+        let record = Record { here: Some(deliver), ..Record::default() };
+        record.connected.set(true);
+        record.pid.set(std::process::id());
+        record.state.set(State::Listening);
+        Worker { id: Id(1), record: Rc::new(record) }
+    }
+
+    /// Counts up from 1 and is never given to another. Node: `worker.id`.
+    pub fn id(&self) -> u64 {
+        self.id.0
+    }
+
+    /// The place it fills, from 0 on; its replacement will have the same. Known from the event `fork` on, 0 before.
+    pub fn slot(&self) -> usize {
+        self.record.slot.get()
+    }
+
+    /// The process's id. Known from the event `fork` on, 0 before. Node: `worker.process.pid`.
+    pub fn pid(&self) -> u32 {
+        self.record.pid.get()
+    }
+
+    /// Which start of the code it belongs to, from 1 on.
+    pub fn generation(&self) -> u64 {
+        crate::worker::GENERATION
+    }
+
+    /// What it is doing. Node: `worker.state`.
+    pub fn state(&self) -> State {
+        self.record.state.get()
+    }
+
+    /// Sends a message, which arrives there at [`messages`](crate::ThisWorker::messages), in order. Never waits.
+    /// Node: `worker.send`.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read.
+    pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
+        match self.record.here {
+            Some(deliver) => {
+                deliver(rmp_serde::to_vec_named(&message).map_err(|e| SendError::Encode(e.to_string()))?);
+                Ok(())
+            }
+            None => hub::send(self.id, &message),
+        }
+    }
+
+    /// Asks it to leave: it takes no new connections, finishes those it has within
+    /// [`drain_timeout`](crate::Cluster::drain_timeout), and exits; nobody takes its place. Node:
+    /// `worker.disconnect`.
+    pub fn disconnect(&self) {
+        self.order(Input::Disconnect { id: self.id });
+    }
+
+    /// Sends it a signal. With [`Signal::TERM`] it drains, and is killed if it has not ended in time. The end is
+    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.kill`.
+    pub fn kill(&self, signal: Signal) {
+        self.order(Input::Kill { id: self.id, signal });
+    }
+
+    /// Whether its channel is open. Node: `worker.isConnected`.
+    pub fn is_connected(&self) -> bool {
+        self.record.connected.get()
+    }
+
+    /// Whether its process has ended. Node: `worker.isDead`.
+    pub fn is_dead(&self) -> bool {
+        self.state() == State::Dead
+    }
+
+    /// Whether its end, past or to come, was asked for. Node: `worker.exitedAfterDisconnect`.
+    pub fn exited_after_disconnect(&self) -> bool {
+        self.record.asked.get()
+    }
+
+    fn order(&self, input: Input) {
+        if self.record.here.is_some() {
+            // Unclustered, the one worker is the whole program: it is told by a signal, as from outside.
+            let signal = match input {
+                Input::Kill { signal, .. } => signal,
+                _ => Signal::TERM,
+            };
+            if let Some(signal) = rustix::process::Signal::from_named_raw(signal.as_raw())
+                && let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal)
+            {
+                crate::report::error(format_args!("sending this process a signal: {error}"));
+            }
+            return;
+        }
+        order(input);
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("id", &self.id())
+            .field("slot", &self.slot())
+            .field("pid", &self.pid())
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+/// Adds a worker. Returns at once; the process is there from the event `fork` on. In the primary, from callbacks
+/// and from [`primary`](crate::Cluster::primary). Node: `cluster.fork`.
+///
+/// # Panics
+/// Outside of a primary that runs.
+pub fn fork() -> Worker {
+    let worker = DESK.with_borrow_mut(|desk| {
+        let desk = desk.as_mut()?;
+        let worker = Worker::new(desk.ids.next());
+        desk.workers.insert(worker.id, worker.clone());
+        desk.tray.push_back(Input::Fork { id: worker.id });
+        Some(worker)
+    });
+    worker.expect("cluster::fork() works in the primary only, on its main thread: call it from a callback")
+}
+
+/// All workers that live or are about to, by id. Empty outside of the primary. Node: `cluster.workers`.
+pub fn workers() -> Vec<Worker> {
+    DESK.with_borrow(|desk| {
+        desk.as_ref().map(|desk| desk.workers.values().cloned().collect()).unwrap_or_default()
+    })
+}
+
+/// The worker with this id, if it lives. Node: `cluster.workers[id]`.
+pub fn get(id: u64) -> Option<Worker> {
+    DESK.with_borrow(|desk| desk.as_ref().and_then(|desk| desk.workers.get(&Id(id)).cloned()))
+}
+
+/// Asks all workers to leave; then the cluster ends. Without effect outside of the primary. Node:
+/// `cluster.disconnect`.
+pub fn disconnect() {
+    order(Input::Stop { signal: None });
+}
+
+fn order(input: Input) {
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.tray.push_back(input);
+        }
+    });
+}
+
+/// Opens it, in the primary.
+pub(crate) fn open(ids: Ids) {
+    DESK.set(Some(Desk { ids, workers: BTreeMap::new(), tray: VecDeque::new() }));
+}
+
+/// Closes it: the cluster has ended, or this is a child.
+pub(crate) fn close() {
+    DESK.set(None);
+}
+
+/// The oldest thing on the tray.
+pub(crate) fn next_order() -> Option<Input> {
+    DESK.with_borrow_mut(|desk| desk.as_mut()?.tray.pop_front())
+}
+
+/// The handle of a worker.
+pub(crate) fn worker(id: Id) -> Worker {
+    DESK.with_borrow_mut(|desk| match desk {
+        Some(desk) => desk.workers.entry(id).or_insert_with(|| Worker::new(id)).clone(),
+        None => Worker::new(id),
+    })
+}
+
+/// Notes the pid of a worker that was born.
+pub(crate) fn born(id: Id, pid: u32) {
+    worker(id).record.pid.set(pid);
+}
+
+/// Brings the handles up to date with what the fleet knows.
+pub(crate) fn update(fleet: &Fleet) {
+    DESK.with_borrow_mut(|desk| {
+        for (id, member) in fleet.members() {
+            let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };
+            worker.record.slot.set(member.slot);
+            worker.record.state.set(member.state());
+            worker.record.connected.set(member.connected);
+            worker.record.asked.set(member.asked);
+        }
+    });
+}
+
+/// Takes a worker that has ended off the desk. Node removes it from `cluster.workers` before the event, too.
+pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
+    let worker = worker(id);
+    worker.record.state.set(State::Dead);
+    worker.record.connected.set(false);
+    worker.record.asked.set(exit.exited_after_disconnect());
+    forget(id);
+    worker
+}
+
+/// Takes a worker off that will not be.
+pub(crate) fn forget(id: Id) {
+    DESK.with_borrow_mut(|desk| {
+        if let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.remove(&id)) {
+            worker.record.state.set(State::Dead);
+            worker.record.connected.set(false);
+        }
+    });
+}

@@ -1,0 +1,214 @@
+//! What workers say, and what is done about it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::hub::{self, Heard};
+use super::listen::{Found, Key};
+use super::slot::{Id, Life};
+use super::step::Input;
+use super::{Loop, Source, Turn, desk};
+use crate::ipc::channel::{Packet, decode};
+use crate::ipc::frame::Kind;
+use crate::ipc::message::{BoundTo, Call, LaneId, ListenerId, PROTOCOL, ToPrimary, ToWorker};
+use crate::report;
+
+/// Questions that wait for another worker's fate.
+///
+/// When the first generation can't bind, each worker would print the same error, as often as there are
+/// workers. So the first that asked is told alone; the others are answered when it has shown what it makes of it:
+/// if it ends, so does the cluster, and if it comes up in another way they may too.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    refused: BTreeMap<Key, Id>,
+    waiting: Vec<(Id, Call, Key, u32)>,
+}
+
+impl Loop {
+    pub(super) fn listen_to(&mut self, id: Id) -> Turn {
+        let (packets, ended) = match hub::serve(id) {
+            Heard::Packets(packets) => (packets, false),
+            Heard::End(packets, error) => {
+                if let Some(error) = error {
+                    report::error(format_args!("the channel of worker {}: {error}; it is closed", id.0));
+                }
+                (packets, true)
+            }
+        };
+        for packet in packets {
+            self.heard(id, packet)?;
+        }
+        if ended {
+            hub::ignore(id, &self.epoll);
+            self.step(Input::Closed { id })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn heard(&mut self, id: Id, packet: Packet) -> Turn {
+        if packet.frame.kind == Kind::User {
+            self.callbacks.messaged(&desk::worker(id), &packet.frame.body);
+            return Ok(());
+        }
+        let message: ToPrimary = match decode(&packet.frame.body) {
+            Ok(message) => message,
+            Err(error) => {
+                report::error(format_args!("worker {} said what the primary can't read: {error}", id.0));
+                return Ok(());
+            }
+        };
+        match message {
+            ToPrimary::Online { protocol } => {
+                if protocol != PROTOCOL {
+                    report::warn(format_args!("worker {} speaks protocol {protocol}, not {PROTOCOL}", id.0));
+                }
+                self.step(Input::Online { id })?;
+            }
+            ToPrimary::Bind { call, address, nth, backlog } => self.bind(id, call, (address, nth), backlog),
+            ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd),
+            ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
+            ToPrimary::Full { lane } => {
+                let unread = self.lanes.full(id, lane);
+                self.door.take_back(unread, &mut self.lanes, &self.epoll);
+            }
+            ToPrimary::Room { lane } => {
+                self.lanes.room(id, lane);
+                self.door.give_out(&mut self.lanes, &self.epoll);
+            }
+            ToPrimary::Unlisten { lane } => {
+                let unread = self.lanes.end(id, lane);
+                self.door.take_back(unread, &mut self.lanes, &self.epoll);
+            }
+            ToPrimary::Ready => self.is_ready(id)?,
+            ToPrimary::Proven => self.step(Input::Proven { id })?,
+            ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, id: Id, call: Call, key: Key, backlog: u32) {
+        self.somebody_bound = true;
+        if let Some(first) = self.held.refused.get(&key)
+            && *first != id
+            && self.is_undecided(*first)
+        {
+            self.held.waiting.push((id, call, key, backlog));
+            return;
+        }
+        let found = self.listeners.bind(key.clone(), backlog);
+        if found.is_err() && self.is_undecided(id) {
+            self.held.refused.insert(key, id);
+        }
+        self.answer_bound(id, call, found);
+    }
+
+    fn adopt(&mut self, id: Id, call: Call, socket: Option<OwnedFd>) {
+        self.somebody_bound = true;
+        let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"));
+        let found = socket.and_then(|socket| self.listeners.adopt(socket));
+        self.answer_bound(id, call, found);
+    }
+
+    /// Whether nothing is known of it yet but that it lives.
+    fn is_undecided(&self, id: Id) -> bool {
+        self.fleet
+            .member(id)
+            .is_some_and(|member| matches!(member.life, Life::Starting { .. } | Life::Online { .. }))
+    }
+
+    fn answer_bound(&mut self, id: Id, call: Call, found: io::Result<Found>) {
+        let bound = found.and_then(|(bound, new)| {
+            if new {
+                self.opened(&bound)?;
+            }
+            Ok(bound)
+        });
+        let result = bound.map_err(|error| (&error).into());
+        hub::tell(id, &ToWorker::Bound { call, result }, None);
+    }
+
+    fn opened(&mut self, bound: &BoundTo) -> io::Result<()> {
+        report::info(format_args!("listening on {}", bound.address));
+        self.door.add(bound.listener, &self.listeners, &self.epoll)
+    }
+
+    fn listen(&mut self, id: Id, call: Call, listeners: Vec<ListenerId>) -> Turn {
+        let Some(member) = self.fleet.member(id) else { return Ok(()) };
+        let leaving = matches!(member.life, Life::Draining { .. } | Life::Killed { .. });
+        let slot = member.slot;
+        let (lane, theirs) = match self.lanes.open(id, slot, listeners.clone()) {
+            Ok(opened) => opened,
+            Err(error) => {
+                hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()) }, None);
+                return Ok(());
+            }
+        };
+        hub::tell(id, &ToWorker::Lane { call, result: Ok(lane) }, Some(theirs));
+        if leaving {
+            // It came up while it was told to go: an empty lane that has ended lets it go as any other would.
+            self.end_lane(id, lane);
+            return Ok(());
+        }
+        self.is_ready(id)?;
+        for listener in listeners {
+            if self.announced.insert((id, listener))
+                && let Some(address) = self.listeners.get(listener).map(|listener| listener.address.clone())
+            {
+                let worker = desk::worker(id);
+                let (slot, pid) = (worker.slot(), worker.pid());
+                report::info(format_args!("worker {} (slot {slot}, pid {pid}) listens on {address}", id.0));
+                self.callbacks.listened(&worker, &address);
+            }
+        }
+        self.door.give_out(&mut self.lanes, &self.epoll);
+        Ok(())
+    }
+
+    fn end_lane(&mut self, id: Id, lane: LaneId) {
+        let unread = self.lanes.end(id, lane);
+        self.door.take_back(unread, &mut self.lanes, &self.epoll);
+    }
+
+    fn is_ready(&mut self, id: Id) -> Turn {
+        self.step(Input::Ready { id })?;
+        self.release_held(id);
+        Ok(())
+    }
+
+    /// A worker's fate is decided: what waited for it is asked again.
+    pub(super) fn release_held(&mut self, decided: Id) {
+        self.held.refused.retain(|_, first| *first != decided);
+        for (id, call, key, backlog) in std::mem::take(&mut self.held.waiting) {
+            self.bind(id, call, key, backlog);
+        }
+    }
+}
+
+impl Source {
+    /// For the few places that only have a name.
+    #[cfg(test)]
+    fn survives(self) -> bool {
+        Source::of(self.name()) == self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_survives_its_name() {
+        for source in [
+            Source::Signals,
+            Source::Listener(ListenerId(7)),
+            Source::Lane(LaneId(1 << 40)),
+            Source::Channel(Id(3)),
+            Source::Child(Id(u64::MAX >> 8)),
+            Source::NurseryChild,
+            Source::NurseryAnswer,
+        ] {
+            assert!(source.survives(), "{source:?}");
+        }
+    }
+}

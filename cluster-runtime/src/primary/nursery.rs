@@ -1,0 +1,296 @@
+//! The nursery: a process that has run `preload` and forks the workers, so that what was built once is in each.
+//!
+//! ```text
+//! primary ──fork──▶ nursery ──preload──▶ Ready
+//!    ▲  Spawn + channel ──▶ │
+//!    │                      └─clone(CLONE_PARENT)──▶ worker
+//!    └──────────────────────────────────────────────── child of the primary
+//! ```
+//!
+//! Preload may be slow, hungry or crash, and none of it is the primary's trouble. Its workers are the primary's
+//! children: they outlive it, and their status reaches the primary when it is gone. A dead nursery is replaced,
+//! and what it was asked for and had not done is asked of the next.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::slot::Id;
+use super::supervise::Streak;
+use super::{Newborn, Preload};
+use crate::ipc::channel::decode;
+use crate::report;
+use crate::sys::fork::{self, Birth};
+use crate::sys::pidfd::{Child, Status};
+use crate::sys::{process, scm, signal};
+use serde::{Deserialize, Serialize};
+
+/// Primary → nursery, with the worker's end of its channel.
+#[derive(Debug, Deserialize, Serialize)]
+struct Spawn {
+    id: u64,
+    slot: usize,
+}
+
+/// Nursery → primary.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Answer {
+    /// Preload is done.
+    Ready,
+    Born {
+        id: u64,
+        pid: u32,
+    },
+    Unborn {
+        id: u64,
+        why: String,
+    },
+}
+
+const LARGEST: usize = 4096;
+
+/// The primary's side.
+#[derive(Debug, Default)]
+pub(crate) struct Nursery {
+    process: Option<Process>,
+    /// Births asked for and not yet answered; the worker's end of its channel stays with us until then.
+    births: BTreeMap<Id, (usize, OwnedFd)>,
+    streak: Streak,
+    start_at: Option<Instant>,
+    /// One has been ready: from then on a failure is that process's own.
+    was_ready: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    socket: OwnedFd,
+    ready: bool,
+    ready_by: Instant,
+}
+
+/// Where the process that called [`Nursery::start`] finds itself.
+pub(crate) enum Start {
+    Primary,
+    Nursery(Cradle),
+}
+
+impl Nursery {
+    /// Forks the nursery.
+    pub(crate) fn start(&mut self, within: Duration, now: Instant) -> io::Result<Start> {
+        self.start_at = None;
+        let (ours, theirs) = scm::packet_pair()?;
+        let primary = std::process::id();
+        match fork::fork()? {
+            Birth::Child => Ok(Start::Nursery(Cradle { socket: theirs, primary })),
+            Birth::Parent { child } => {
+                let child = Child::new(child)?;
+                self.process = Some(Process { child, socket: ours, ready: false, ready_by: now + within });
+                Ok(Start::Primary)
+            }
+        }
+    }
+
+    /// The descriptors to wait for: its end, and its answers.
+    pub(crate) fn fds(&self) -> Option<(&Child, &OwnedFd)> {
+        self.process.as_ref().map(|process| (&process.child, &process.socket))
+    }
+
+    /// Asks for a worker; at once if it is ready, else as soon as it is.
+    pub(crate) fn spawn(&mut self, id: Id, slot: usize, channel: OwnedFd) {
+        if let Some(process) = self.process.as_ref().filter(|process| process.ready) {
+            ask(process, id, slot, &channel);
+        }
+        self.births.insert(id, (slot, channel));
+    }
+
+    /// Its next answer.
+    pub(crate) fn hear(&mut self) -> Option<Answer> {
+        let process = self.process.as_ref()?;
+        let mut bytes = [0; LARGEST];
+        let received = scm::receive(&process.socket, &mut bytes, &mut Vec::new()).ok()?;
+        let answer: Answer = decode(bytes.get(..received.bytes).filter(|bytes| !bytes.is_empty())?).ok()?;
+        match &answer {
+            Answer::Ready => {
+                self.was_ready = true;
+                if let Some(process) = &mut self.process {
+                    process.ready = true;
+                    for (id, (slot, channel)) in &self.births {
+                        ask(process, *id, *slot, channel);
+                    }
+                }
+            }
+            Answer::Born { id, .. } => {
+                self.streak.reset();
+                self.births.remove(&Id(*id));
+            }
+            Answer::Unborn { id, .. } => drop(self.births.remove(&Id(*id))),
+        }
+        Some(answer)
+    }
+
+    /// Its end, if it has ended, in words; it is started again later unless `stopping`. `Err`: there never was one
+    /// that could preload, and there never will.
+    pub(crate) fn reap(
+        &mut self,
+        stopping: bool,
+        now: Instant,
+    ) -> io::Result<Option<Result<String, Failed>>> {
+        let Some(process) = &self.process else { return Ok(None) };
+        let Some(status) = process.child.reap()? else { return Ok(None) };
+        let late = !process.ready && process.ready_by <= now;
+        self.process = None;
+        let (told, status) = match status {
+            _ if late => ("was not done in time (startup_timeout)".to_owned(), 1),
+            Status::Code(code) => (format!("exited with status {code}"), code.max(1)),
+            Status::Signal(signal) => (
+                crate::event::Signal::from_raw(signal).map_or_else(
+                    || format!("was killed by signal {signal}"),
+                    |s| format!("was killed by {s}"),
+                ),
+                128 + signal,
+            ),
+        };
+        if stopping {
+            return Ok(Some(Ok(told)));
+        }
+        if !self.was_ready {
+            return Ok(Some(Err(Failed { told, status })));
+        }
+        self.start_at = Some(now + self.streak.lengthen(u64::from(status.unsigned_abs())));
+        Ok(Some(Ok(told)))
+    }
+
+    /// When it is to be started, or killed because it takes too long.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let late = self.process.as_ref().filter(|process| !process.ready).map(|process| process.ready_by);
+        self.start_at.or(late)
+    }
+
+    /// Whether it is to be started now. Kills one that takes too long.
+    pub(crate) fn tick(&mut self, now: Instant) -> io::Result<bool> {
+        if let Some(process) =
+            self.process.as_ref().filter(|process| !process.ready && process.ready_by <= now)
+        {
+            process.child.signal(libc::SIGKILL)?;
+        }
+        Ok(self.start_at.is_some_and(|at| at <= now))
+    }
+
+    /// No more births. Yields those that are now not to be.
+    pub(crate) fn stop(&mut self) -> io::Result<Vec<Id>> {
+        self.start_at = None;
+        if let Some(process) = &self.process {
+            process.child.signal(libc::SIGKILL)?;
+        }
+        Ok(std::mem::take(&mut self.births).into_keys().collect())
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.process.is_none()
+    }
+}
+
+/// Why there will be no worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) told: String,
+    pub(crate) status: i32,
+}
+
+fn ask(process: &Process, id: Id, slot: usize, channel: &OwnedFd) {
+    let asked = rmp_serde::to_vec_named(&Spawn { id: id.0, slot }).map_err(io::Error::other);
+    let sent = asked.and_then(|bytes| scm::send(&process.socket, &bytes, Some(channel.as_fd())));
+    // A dead nursery's births are asked of the next.
+    if let Err(error) = sent
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        report::error(format_args!("asking the nursery for worker {}: {error}", id.0));
+    }
+}
+
+/// The nursery's side, before it has preloaded.
+pub(crate) struct Cradle {
+    socket: OwnedFd,
+    primary: u32,
+}
+
+impl Cradle {
+    /// Preloads, then forks on request. Returns in each worker; in the nursery, never.
+    pub(crate) fn serve(self, preload: Preload) -> Newborn {
+        match self.try_serve(preload) {
+            Ok(newborn) => newborn,
+            Err(error) => {
+                report::error(format_args!("the nursery ends: {error}"));
+                std::process::exit(1)
+            }
+        }
+    }
+
+    fn try_serve(self, preload: Preload) -> io::Result<Newborn> {
+        signal::ignore_interrupt()?;
+        process::signal_on_parent_death()?;
+        if process::parent() != self.primary {
+            std::process::exit(0);
+        }
+        process::forget_service_manager();
+        preload().map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
+        fork::single_threaded().map_err(|error| {
+            io::Error::other(format!(
+                "preload left a thread running: {error}; let preload join what it starts"
+            ))
+        })?;
+        self.answer(&Answer::Ready)?;
+        loop {
+            wait_readable(&self.socket)?;
+            let (mut bytes, mut fds) = ([0; LARGEST], Vec::new());
+            let received = match scm::receive(&self.socket, &mut bytes, &mut fds) {
+                Ok(received) if received.bytes == 0 => std::process::exit(0),
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            };
+            let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
+            let Some(channel) = fds.pop() else {
+                let why =
+                    "its channel was lost: the limit of open files (RLIMIT_NOFILE) is reached".to_owned();
+                self.answer(&Answer::Unborn { id: spawn.id, why })?;
+                continue;
+            };
+            match fork::fork_sibling() {
+                Ok(Birth::Child) => {
+                    return Ok(Newborn { id: spawn.id, slot: spawn.slot, channel, primary: self.primary });
+                }
+                Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
+                Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,
+            }
+        }
+    }
+
+    fn answer(&self, answer: &Answer) -> io::Result<()> {
+        let bytes = rmp_serde::to_vec_named(answer).map_err(io::Error::other)?;
+        loop {
+            match scm::send(&self.socket, &bytes, None) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(&self.socket, rustix::event::PollFlags::OUT)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+                sent => return sent.map(|_| ()),
+            }
+        }
+    }
+}
+
+fn wait_readable(socket: &OwnedFd) -> io::Result<()> {
+    wait(socket, rustix::event::PollFlags::IN)
+}
+
+/// Without a deadline: the primary's end, or its word, ends it.
+fn wait(socket: &OwnedFd, what: rustix::event::PollFlags) -> io::Result<()> {
+    let mut fds = [rustix::event::PollFd::new(socket, what)];
+    match rustix::event::poll(&mut fds, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,133 @@
+//! One worker's life, as the primary knows it. Pure.
+//!
+//! ```text
+//! Unborn ─born→ Starting ─online→ Online ─ready→ Ready ─drain→ Draining ─exit→ gone
+//!                  └────────────────┴──────────────────────────────┘
+//! ```
+//!
+//! What a worker *is* stands in [`Life`]; that its end was *wanted* stands apart, in `asked`.
+
+use std::time::{Duration, Instant};
+
+use crate::event::{Exit, ExitStatus, Reason, Signal, State};
+
+/// A worker's id: counts up from 1, never used again.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Id(pub(crate) u64);
+
+/// Each with what is true only in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Life {
+    /// Asked for. A fork happens at once; a nursery that still preloads takes its time.
+    Unborn,
+    Starting {
+        ready_by: Instant,
+    },
+    Online {
+        ready_by: Instant,
+    },
+    Ready {
+        since: Instant,
+    },
+    /// To finish: told to, unless its channel ended by itself. `ready` since then, if it ever was.
+    Draining {
+        kill_at: Instant,
+        ready: Option<Instant>,
+        told: bool,
+    },
+    /// SIGKILL was sent: because its time was over, or because everybody's is.
+    Killed {
+        ready: Option<Instant>,
+        overdue: bool,
+    },
+}
+
+/// A worker and what has been seen of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) slot: usize,
+    pub(crate) life: Life,
+    pub(crate) born: Instant,
+    /// Its process was made.
+    pub(crate) exists: bool,
+    /// Its end was asked for, by either side.
+    pub(crate) asked: bool,
+    /// Its channel is open.
+    pub(crate) connected: bool,
+    /// It has finished a connection: it can do its work.
+    pub(crate) proven: bool,
+    /// It was born when the cluster started.
+    pub(crate) first: bool,
+}
+
+/// Being ready for so long is a proof of service too, for a worker that has nothing to serve.
+const STEADY: Duration = Duration::from_secs(5);
+
+impl Member {
+    pub(crate) fn unborn(slot: usize, first: bool, now: Instant) -> Member {
+        Member {
+            slot,
+            life: Life::Unborn,
+            born: now,
+            exists: false,
+            asked: false,
+            connected: true,
+            proven: false,
+            first,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.life {
+            _ if !self.connected => State::Disconnected,
+            Life::Unborn | Life::Starting { .. } => State::None,
+            Life::Online { .. } => State::Online,
+            Life::Ready { .. } => State::Listening,
+            Life::Draining { .. } | Life::Killed { .. } => State::Disconnecting,
+        }
+    }
+
+    /// Since when it was ready, if it ever was.
+    pub(crate) fn ready(&self) -> Option<Instant> {
+        match self.life {
+            Life::Ready { since } => Some(since),
+            Life::Draining { ready, .. } | Life::Killed { ready, .. } => ready,
+            _ => None,
+        }
+    }
+
+    /// When something must be done about it if nothing is heard of it.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.life {
+            Life::Starting { ready_by } | Life::Online { ready_by } => Some(ready_by),
+            Life::Draining { kill_at, .. } => Some(kill_at),
+            Life::Unborn | Life::Ready { .. } | Life::Killed { .. } => None,
+        }
+    }
+
+    /// Whether it has shown that it can serve.
+    pub(crate) fn has_served(&self, now: Instant) -> bool {
+        self.proven || self.ready().is_some_and(|since| now.duration_since(since) >= STEADY)
+    }
+
+    /// Its end, explained.
+    pub(crate) fn exit(&self, status: ExitStatus, now: Instant) -> Exit {
+        let reason = match status {
+            _ if matches!(self.life, Life::Killed { overdue: true, .. }) => Reason::TimedOut,
+            _ if self.asked => Reason::Asked,
+            // A worker that was sent a SIGTERM drains and exits with 0: that is what the signal is for.
+            _ if self.ready().is_none() => Reason::NotStarted,
+            ExitStatus::Code(0) => Reason::Finished,
+            ExitStatus::Code(_) | ExitStatus::Unknown => Reason::Failed,
+            ExitStatus::Signal(_) => Reason::Killed,
+        };
+        Exit { status, reason, lived: now.duration_since(self.born) }
+    }
+
+    /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.
+    pub(crate) fn is_blameless(&self, exit: &Exit, now: Instant) -> bool {
+        let killed_from_outside = exit.reason == Reason::Killed && exit.signal() == Some(Signal::KILL);
+        let told = matches!(self.life, Life::Draining { told: true, .. }) && exit.code() == Some(0);
+        self.has_served(now) || killed_from_outside || told
+    }
+}

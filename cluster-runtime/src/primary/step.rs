@@ -1,0 +1,454 @@
+//! What is done about what happens. Pure: no system call, no clock.
+//!
+//! Everything that can happen to the fleet is an [`Input`], everything that can be done about it an [`Effect`],
+//! and [`Fleet::step`] alone decides.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::slot::{Id, Life, Member};
+use super::supervise::{self, Deaths, Streak};
+use crate::config::Restart;
+use crate::event::{Exit, ExitStatus, Reason, Signal};
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The cluster begins, with this many workers.
+    Start {
+        workers: usize,
+    },
+    /// A callback wants one more; its id has been given out.
+    Fork {
+        id: Id,
+    },
+    /// The process exists.
+    Born {
+        id: Id,
+    },
+    /// The process could not be made.
+    Unborn {
+        id: Id,
+    },
+    Online {
+        id: Id,
+    },
+    /// It takes connections, or has said that it is ready.
+    Ready {
+        id: Id,
+    },
+    /// It has finished its first connection.
+    Proven {
+        id: Id,
+    },
+    /// It wants to leave.
+    Leave {
+        id: Id,
+        voluntary: bool,
+    },
+    /// Its channel ended.
+    Closed {
+        id: Id,
+    },
+    /// It is gone, and all it said before has been read.
+    Exited {
+        id: Id,
+        status: ExitStatus,
+    },
+    /// A callback wants it to leave.
+    Disconnect {
+        id: Id,
+    },
+    /// A callback sends it a signal.
+    Kill {
+        id: Id,
+        signal: Signal,
+    },
+    /// The cluster is to end, gracefully; asked a second time, now.
+    Stop {
+        signal: Option<Signal>,
+    },
+    /// The cluster is to end now.
+    StopNow {
+        signal: Signal,
+    },
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    Spawn {
+        id: Id,
+        slot: usize,
+    },
+    /// Tell it to finish, and end its lanes.
+    Drain {
+        id: Id,
+    },
+    Signal {
+        id: Id,
+        signal: Signal,
+    },
+    Publish(Event),
+    /// Accept what has come, and no more.
+    StopListening,
+    /// Say that the slot is filled again only after a while.
+    Throttled {
+        slot: usize,
+        delay: Duration,
+    },
+}
+
+/// What a user hears of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    Fork(Id),
+    Online(Id),
+    Disconnect(Id),
+    Exit(Id, Exit),
+}
+
+/// The rules of one cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) restart: Restart,
+    pub(crate) max_restarts: u32,
+    pub(crate) restart_window: Duration,
+    pub(crate) startup_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// The time a worker has to end by itself when its drain is over, before it is killed.
+const LAST_GRACE: Duration = Duration::from_millis(500);
+
+/// Gives out ids; shared with whoever may ask for a worker between two steps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids(Rc<Cell<u64>>);
+
+impl Ids {
+    pub(crate) fn next(&self) -> Id {
+        self.0.set(self.0.get() + 1);
+        Id(self.0.get())
+    }
+}
+
+/// Why the cluster ended other than by being asked to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// Nobody of the first generation was ever ready.
+    NotStarted { id: Id, exit: Exit },
+    /// Too many unproven deaths within the window.
+    GaveUp { deaths: u32, exit: Exit },
+    /// It was told to stop at once.
+    Stopped { signal: Signal },
+    /// Nobody is left, and this one did not end well.
+    NobodyLeft { exit: Exit },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Running,
+    Stopping,
+    /// Everybody was sent SIGKILL.
+    StoppingNow,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    holder: Option<Id>,
+    refill_at: Option<Instant>,
+    streak: Streak,
+}
+
+/// All workers, and what is to become of them.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    rules: Rules,
+    ids: Ids,
+    slots: Vec<Slot>,
+    members: BTreeMap<Id, Member>,
+    deaths: Deaths,
+    phase: Phase,
+    /// Somebody was ready once: from then on an end is a worker's own and not the program's.
+    has_served: bool,
+    failure: Option<Failure>,
+}
+
+impl Fleet {
+    pub(crate) fn new(rules: Rules, ids: Ids) -> Fleet {
+        Fleet {
+            rules,
+            ids,
+            slots: Vec::new(),
+            members: BTreeMap::new(),
+            deaths: Deaths::default(),
+            phase: Phase::Running,
+            has_served: false,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn member(&self, id: Id) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Id, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    /// The next moment at which [`Input::Tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
+        self.members.values().filter_map(Member::deadline).chain(refills).min()
+    }
+
+    /// Whether the cluster has ended: nobody is left and nobody is to come. `Err` says why, unless it was asked to.
+    pub(crate) fn end(&self) -> Option<Result<(), &Failure>> {
+        let over = self.members.is_empty() && self.slots.iter().all(|slot| slot.refill_at.is_none());
+        over.then(|| self.failure.as_ref().map_or(Ok(()), Err))
+    }
+
+    #[must_use = "effects are to be performed, in their order"]
+    pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match input {
+            Input::Start { workers } => {
+                for _ in 0..workers {
+                    let id = self.ids.next();
+                    self.fill_a_slot(id, true, now, &mut out);
+                }
+            }
+            Input::Fork { id } if self.phase == Phase::Running => self.fill_a_slot(id, false, now, &mut out),
+            Input::Fork { .. } => {}
+            Input::Born { id } => self.born(id, now, &mut out),
+            Input::Unborn { id } => self.gone(id, ExitStatus::Unknown, now, &mut out),
+            Input::Online { id } => self.online(id, &mut out),
+            Input::Ready { id } => self.ready(id, now),
+            Input::Proven { id } => self.proven(id),
+            Input::Leave { id, voluntary } => self.drain(id, voluntary, now, &mut out),
+            Input::Disconnect { id } => self.drain(id, true, now, &mut out),
+            Input::Closed { id } => self.closed(id, now, &mut out),
+            Input::Exited { id, status } => self.gone(id, status, now, &mut out),
+            Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
+            Input::Stop { signal } => match (self.phase, signal) {
+                (Phase::Running, _) => {
+                    self.failure = None;
+                    self.stop(now, &mut out);
+                }
+                // The second one. Without a signal it is a callback that asks again: it has been heard.
+                (Phase::Stopping, Some(signal)) => self.stop_now(signal, &mut out),
+                _ => {}
+            },
+            Input::StopNow { signal } => self.stop_now(signal, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+        }
+        out
+    }
+
+    fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
+        let vacant = |slot: &Slot| slot.holder.is_none() && slot.refill_at.is_none();
+        let slot = self.slots.iter().position(vacant).unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        self.fill(slot, id, first, now, out);
+    }
+
+    fn fill(&mut self, slot: usize, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
+        self.slots[slot].holder = Some(id);
+        self.slots[slot].refill_at = None;
+        self.members.insert(id, Member::unborn(slot, first, now));
+        out.push(Effect::Spawn { id, slot });
+    }
+
+    fn born(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.born = now;
+        member.exists = true;
+        out.push(Effect::Publish(Event::Fork(id)));
+        match member.life {
+            Life::Unborn => member.life = Life::Starting { ready_by: now + self.rules.startup_timeout },
+            // It was told to leave before it was born: nobody was there to hear it.
+            Life::Draining { .. } => out.push(Effect::Drain { id }),
+            // Likewise.
+            Life::Killed { .. } => out.push(Effect::Signal { id, signal: Signal::KILL }),
+            Life::Starting { .. } | Life::Online { .. } | Life::Ready { .. } => {}
+        }
+    }
+
+    fn online(&mut self, id: Id, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if let Life::Starting { ready_by } = member.life {
+            member.life = Life::Online { ready_by };
+        }
+        out.push(Effect::Publish(Event::Online(id)));
+    }
+
+    fn ready(&mut self, id: Id, now: Instant) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if let Life::Starting { .. } | Life::Online { .. } = member.life {
+            member.life = Life::Ready { since: now };
+            self.has_served = true;
+        }
+    }
+
+    fn proven(&mut self, id: Id) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.proven = true;
+        self.slots[member.slot].streak.reset();
+    }
+
+    fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.asked |= voluntary;
+        if let Life::Draining { told: true, .. } | Life::Killed { .. } = member.life {
+            return;
+        }
+        let kill_at = now + self.rules.drain_timeout + LAST_GRACE;
+        member.life = Life::Draining { kill_at, ready: member.ready(), told: true };
+        if member.exists {
+            out.push(Effect::Drain { id });
+        }
+    }
+
+    fn closed(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if !std::mem::take(&mut member.connected) {
+            return;
+        }
+        out.push(Effect::Publish(Event::Disconnect(id)));
+        // It can't be told anything any more; but its lanes are to end, and it has a drain's time and no more.
+        self.drain(id, false, now, out);
+        if let Some(Member { life: Life::Draining { told, .. }, .. }) = self.members.get_mut(&id) {
+            *told = false;
+        }
+    }
+
+    fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&id) else { return };
+        let exists = member.exists;
+        if signal == Signal::TERM {
+            // Not left to the signal alone: a worker that spins must end too.
+            self.drain(id, false, now, out);
+        }
+        if exists {
+            out.push(Effect::Signal { id, signal });
+        }
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.phase = Phase::Stopping;
+        out.push(Effect::StopListening);
+        for slot in &mut self.slots {
+            slot.refill_at = None;
+        }
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            self.drain(id, true, now, out);
+        }
+    }
+
+    fn stop_now(&mut self, signal: Signal, out: &mut Vec<Effect>) {
+        if self.phase == Phase::StoppingNow {
+            return;
+        }
+        self.failure.get_or_insert(Failure::Stopped { signal });
+        self.kill_everybody(out);
+    }
+
+    fn kill_everybody(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Running {
+            out.push(Effect::StopListening);
+        }
+        self.phase = Phase::StoppingNow;
+        for slot in &mut self.slots {
+            slot.refill_at = None;
+        }
+        for (id, member) in &mut self.members {
+            member.asked = true;
+            member.life = Life::Killed { ready: member.ready(), overdue: false };
+            if member.exists {
+                out.push(Effect::Signal { id: *id, signal: Signal::KILL });
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for (id, member) in &mut self.members {
+            if member.deadline().is_some_and(|deadline| deadline <= now) {
+                member.life = Life::Killed { ready: member.ready(), overdue: true };
+                if member.exists {
+                    out.push(Effect::Signal { id: *id, signal: Signal::KILL });
+                }
+            }
+        }
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
+                let id = self.ids.next();
+                self.fill(slot, id, false, now, out);
+            }
+        }
+    }
+
+    fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.remove(&id) else { return };
+        let exit = member.exit(status, now);
+        self.slots[member.slot].holder = None;
+        if member.exists {
+            if member.connected {
+                out.push(Effect::Publish(Event::Disconnect(id)));
+            }
+            out.push(Effect::Publish(Event::Exit(id, exit.clone())));
+        }
+        if self.phase != Phase::Running {
+            return;
+        }
+        let respawned = supervise::is_respawned(self.rules.restart, &exit);
+        if !respawned && exit.reason != Reason::Asked && exit.code() != Some(0) {
+            // Told only if nobody is left in the end.
+            self.failure = Some(Failure::NobodyLeft { exit: exit.clone() });
+        }
+        // Nothing would be better the second time: a port in use stays in use.
+        let unfit = member.first && !self.has_served && exit.reason != Reason::Asked;
+        if unfit && (respawned || exit.code() != Some(0)) {
+            self.failure = Some(Failure::NotStarted { id, exit });
+            self.kill_everybody(out);
+            return;
+        }
+        if !respawned {
+            return;
+        }
+        let slot = &mut self.slots[member.slot];
+        let mut delay = Duration::ZERO;
+        if member.is_blameless(&exit, now) {
+            if member.has_served(now) {
+                slot.streak.reset();
+            }
+        } else {
+            delay = slot.streak.lengthen(id.0);
+            if self.deaths.add(now, self.rules.max_restarts, self.rules.restart_window) {
+                self.failure = Some(Failure::GaveUp { deaths: self.rules.max_restarts + 1, exit });
+                self.stop(now, out);
+                return;
+            }
+        }
+        if delay.is_zero() {
+            let id = self.ids.next();
+            self.fill(member.slot, id, false, now, out);
+        } else {
+            slot.refill_at = Some(now + delay);
+            out.push(Effect::Throttled { slot: member.slot, delay });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "step_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! Whether to respawn, when, and when to stop trying. Pure.
+//!
+//! A worker that has served and dies is respawned at once. One that dies before it has is respawned later and
+//! later; and when there were too many of those within the window, the cluster gives up.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::Restart;
+use crate::event::{Exit, Reason};
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// A slot's consecutive deaths before any proof of service.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Streak {
+    deaths: u32,
+}
+
+impl Streak {
+    pub(crate) fn reset(&mut self) {
+        self.deaths = 0;
+    }
+
+    /// One more. Yields how long to wait before the slot is filled again: not at all after the first, then
+    /// twice as long each time, a quarter more or less so that slots that died together do not come together.
+    pub(crate) fn lengthen(&mut self, salt: u64) -> Duration {
+        self.deaths = self.deaths.saturating_add(1);
+        let Some(doublings) = self.deaths.checked_sub(2) else { return Duration::ZERO };
+        let delay = FIRST_DELAY.saturating_mul(1 << doublings.min(16)).min(LONGEST_DELAY);
+        delay.mul_f64(0.75 + 0.5 * fraction(salt ^ u64::from(self.deaths) << 32))
+    }
+}
+
+/// A number in 0..1 that looks random and is the same for the same salt (splitmix64).
+fn fraction(salt: u64) -> f64 {
+    let mut z = salt.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The unproven deaths of late, of all slots.
+#[derive(Debug, Default)]
+pub(crate) struct Deaths {
+    at: VecDeque<Instant>,
+}
+
+impl Deaths {
+    /// One more. Yields whether these are more than `max` within `window`.
+    pub(crate) fn add(&mut self, now: Instant, max: u32, window: Duration) -> bool {
+        self.at.push_back(now);
+        while self.at.front().is_some_and(|at| now.duration_since(*at) > window) {
+            self.at.pop_front();
+        }
+        self.at.len() > max as usize
+    }
+}
+
+/// Whether a slot is to be filled again after this end.
+pub(crate) fn is_respawned(restart: Restart, exit: &Exit) -> bool {
+    match restart {
+        _ if exit.reason == Reason::Asked => false,
+        Restart::Always => true,
+        Restart::OnFailure => exit.code() != Some(0),
+        Restart::Never => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p12_delays_grow_are_bounded_and_jittered_and_reset_by_service() {
+        let mut streak = Streak::default();
+        assert_eq!(streak.lengthen(1), Duration::ZERO);
+        let mut nominal = FIRST_DELAY;
+        let mut delays = Vec::new();
+        for _ in 0..40 {
+            let delay = streak.lengthen(1);
+            assert!(delay >= nominal.mul_f64(0.75) && delay <= nominal.mul_f64(1.25), "{delay:?}");
+            delays.push(delay);
+            nominal = (nominal * 2).min(LONGEST_DELAY);
+        }
+        delays.dedup();
+        assert!(delays.len() > 30, "no jitter: {delays:?}");
+        streak.reset();
+        assert_eq!(streak.lengthen(1), Duration::ZERO);
+    }
+
+    #[test]
+    fn p12_slots_that_die_together_come_back_apart() {
+        let mut delays: Vec<_> = (0..8)
+            .map(|salt| {
+                let mut streak = Streak::default();
+                streak.lengthen(salt);
+                streak.lengthen(salt)
+            })
+            .collect();
+        delays.sort();
+        delays.dedup();
+        assert_eq!(delays.len(), 8);
+    }
+
+    #[test]
+    fn p07_only_deaths_within_the_window_count() {
+        let (start, window) = (Instant::now(), Duration::from_secs(5));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut deaths = Deaths::default();
+        assert!(!deaths.add(at(0), 2, window));
+        assert!(!deaths.add(at(1), 2, window));
+        assert!(!deaths.add(at(7), 2, window));
+        assert!(!deaths.add(at(8), 2, window));
+        assert!(deaths.add(at(9), 2, window));
+        assert!(Deaths::default().add(at(0), 0, window), "0 gives up at the first");
+    }
+}

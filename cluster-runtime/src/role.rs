@@ -1,0 +1,40 @@
+//! Which process of the cluster this is.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What this process is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Process {
+    /// No cluster has been started in it.
+    Plain,
+    Primary,
+    Nursery,
+    Worker,
+}
+
+static PROCESS: AtomicU8 = AtomicU8::new(Process::Plain as u8);
+
+/// Said once at each birth, before another thread exists; and when a cluster begins or ends.
+pub(crate) fn turn_into(process: Process) {
+    PROCESS.store(process as u8, Ordering::Relaxed);
+}
+
+pub(crate) fn get() -> Process {
+    match PROCESS.load(Ordering::Relaxed) {
+        1 => Process::Primary,
+        2 => Process::Nursery,
+        3 => Process::Worker,
+        _ => Process::Plain,
+    }
+}
+
+/// Whether this process is not a worker. True in a program that has no cluster. Node: `cluster.isPrimary`.
+pub fn is_primary() -> bool {
+    matches!(get(), Process::Plain | Process::Primary)
+}
+
+/// Whether this process is a worker; true also where the body runs unclustered. Node: `cluster.isWorker`.
+pub fn is_worker() -> bool {
+    get() == Process::Worker
+}

@@ -1,0 +1,63 @@
+//! Births. The only two ways a process of the cluster comes into being.
+//!
+//! Both copy the caller's address space, and both are sound only in a process of one thread: a lock that
+//! another thread held at that moment would stay locked in the child for ever. Hence [`single_threaded`],
+//! which both go through.
+
+use std::io::{self, Write};
+
+/// Which side of a birth we are on.
+pub(crate) enum Birth {
+    Parent { child: u32 },
+    Child,
+}
+
+/// Forks; the child is ours.
+pub(crate) fn fork() -> io::Result<Birth> {
+    prepare()?;
+    // SAFETY: one thread only, checked above, so no lock is held by anybody but us and the child may allocate.
+    #[allow(unsafe_code)]
+    let result = unsafe { nix::unistd::fork() }?;
+    Ok(match result {
+        nix::unistd::ForkResult::Parent { child } => Birth::Parent { child: child.as_raw().cast_unsigned() },
+        nix::unistd::ForkResult::Child => Birth::Child,
+    })
+}
+
+/// Forks; the child is our parent's: it alone gets to know of its end and reaps it.
+///
+/// The nursery's way. The rejected alternative, a double fork into a subreaper, would make the primary the
+/// parent of every orphan of its workers too.
+pub(crate) fn fork_sibling() -> io::Result<Birth> {
+    prepare()?;
+    let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
+    // SAFETY: as fork above; without a new stack clone returns twice on a copy of this one, as fork does. It
+    // bypasses the handlers of pthread_atfork, which guard locks between threads: there is one thread.
+    #[allow(unsafe_code)]
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match u32::try_from(pid) {
+        Ok(0) => Ok(Birth::Child),
+        Ok(child) => Ok(Birth::Parent { child }),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+fn prepare() -> io::Result<()> {
+    single_threaded()?;
+    // What is still in these buffers would be printed by both sides.
+    io::stdout().flush().or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Refuses to go on when another thread exists.
+pub(crate) fn single_threaded() -> io::Result<()> {
+    match super::process::threads()? {
+        0 | 1 => Ok(()),
+        more => Err(io::Error::other(format!(
+            "this process has {more} threads, and only a process of one thread can be forked safely: start \
+             threads and runtimes in the body of main, which runs in the workers"
+        ))),
+    }
+}

@@ -1,0 +1,55 @@
+//! A process that can be waited for, signalled and reaped without ever meeting a stranger that took its pid.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+
+/// A child of this process. Readable when it has ended.
+#[derive(Debug)]
+pub(crate) struct Child {
+    fd: OwnedFd,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Status {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Child {
+    /// `pid` must be a child of this process that has not been reaped: only so it can't be another's by now.
+    pub(crate) fn new(pid: u32) -> io::Result<Child> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("not a process id"))?;
+        Ok(Child { fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// Sends a signal, by number. A child that has ended already is no error: it is dead, as was wanted or not.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        let signal = rustix::process::Signal::from_named_raw(signal)
+            .ok_or_else(|| io::Error::other("not a signal that has a name"))?;
+        match pidfd_send_signal(&self.fd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Collects the exit status; `None` while it lives.
+    pub(crate) fn reap(&self) -> io::Result<Option<Status>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let Some(status) = waitid(WaitId::PidFd(self.fd.as_fd()), options)? else { return Ok(None) };
+        Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Status::Code(code),
+            (None, Some(signal)) => Status::Signal(signal),
+            (None, None) => return Err(io::Error::other("a child ended neither by exit nor by a signal")),
+        }))
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,155 @@
+//! Listening sockets: made, adopted, accepted from, and closed without a reset.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
+
+/// Binds and listens on a TCP address. SO_REUSEADDR, so that a program can come back at once after it ended.
+pub(crate) fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Binds and listens on a path. The path must be free.
+pub(crate) fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Whether somebody listens behind a socket file.
+pub(crate) fn answers(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        // Its backlog is full: somebody is there.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a socket that came from elsewhere fit for the loop. Errors unless it is listening.
+pub(crate) fn prepare_adopted(socket: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if !socket.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this socket is not listening"));
+    }
+    socket.set_nonblocking(true)
+}
+
+/// A number that is the same for two descriptors of one socket, and only then.
+pub(crate) fn identity(socket: &OwnedFd) -> io::Result<u64> {
+    SockRef::from(socket).cookie()
+}
+
+/// The address a socket is bound to.
+pub(crate) fn address(socket: &OwnedFd) -> io::Result<SockAddr> {
+    SockRef::from(socket).local_addr()
+}
+
+/// Accepts one connection, non-blocking and CLOEXEC from its first moment; yields the peer of a TCP one.
+pub(crate) fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+/// What an error of accept(2) is about.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Trouble {
+    /// There is nothing more for now.
+    Nothing,
+    /// One connection that was gone before we took it.
+    Connection,
+    /// This process, or the system, is short of something.
+    Resource,
+}
+
+impl Trouble {
+    pub(crate) fn of(error: &io::Error) -> Trouble {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Trouble::Nothing,
+            // accept(2): these are errors of the new connection that are already pending.
+            Some(
+                libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH,
+            ) => Trouble::Connection,
+            _ => Trouble::Resource,
+        }
+    }
+}
+
+/// Lets no further connection begin, while those that have begun can still be accepted.
+///
+/// Closing a listening socket resets whatever waits in its backlog, and between the last accept and the close
+/// there is always room for one more. Here the kernel drops each further SYN first: its sender tries again a
+/// second later and is refused by then, which it can tell from a connection that broke.
+pub(crate) fn close_the_door(listener: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    if socket.local_addr()?.is_unix() {
+        return socket.shutdown(std::net::Shutdown::Read);
+    }
+    const FLAGS_OF_TCP: u32 = 13;
+    const SYN: u32 = 0x02;
+    let load = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    let and = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+    let ret = (libc::BPF_RET | libc::BPF_K) as u16;
+    socket.attach_filter(&[
+        SockFilter::new(load, 0, 0, FLAGS_OF_TCP),
+        SockFilter::new(and, 0, 1, SYN),
+        SockFilter::new(ret, 0, 0, 0),
+        SockFilter::new(ret, 0, 0, u32::MAX),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn behind_a_closed_door_nothing_begins_and_nothing_is_reset() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let address = address(&listener).unwrap().as_socket().unwrap();
+        let before = TcpStream::connect(address).unwrap();
+        close_the_door(&listener).unwrap();
+        let late = TcpStream::connect_timeout(&address, std::time::Duration::from_millis(50));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (_accepted, peer) = accept(&listener).unwrap();
+        assert_eq!(peer, Some(before.local_addr().unwrap()));
+        assert_eq!(accept(&listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn s28_each_error_of_accept_has_its_answer() {
+        for (code, expected) in [
+            (libc::EAGAIN, Trouble::Nothing),
+            (libc::ECONNABORTED, Trouble::Connection),
+            (libc::EPERM, Trouble::Connection),
+            (libc::EINTR, Trouble::Connection),
+            (libc::EMFILE, Trouble::Resource),
+            (libc::ENFILE, Trouble::Resource),
+            (libc::ENOBUFS, Trouble::Resource),
+            (libc::ENOMEM, Trouble::Resource),
+        ] {
+            assert_eq!(Trouble::of(&io::Error::from_raw_os_error(code)), expected, "{code}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The worker's end of the channel, with a thread of its own.
+//!
+//! A thread, and not a task of the user's runtime: what the primary says must be heard while that runtime is
+//! blocked, or where there is none. It alone reads; whoever sends writes at once, and leaves to it what the
+//! socket did not take.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use serde::Serialize;
+
+use crate::error::SendError;
+use crate::ipc::channel::{Intake, Outbox, Packet, Read, decode};
+use crate::ipc::frame::Kind;
+use crate::ipc::message::{Call, ToPrimary, ToWorker};
+use crate::report;
+
+/// How long a worker waits for an answer: the primary is busy with a callback at most.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a worker that ends waits for the primary to read what it has still to say.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the thread does with what it hears.
+pub(super) trait Listener: Sync {
+    fn message(&self, body: Vec<u8>);
+    /// Whether messages are to be left in the socket for now.
+    fn is_full(&self) -> bool;
+    fn drain(&self, within: Duration);
+    /// Somebody sent this process a SIGTERM.
+    fn terminated(&self);
+    /// The primary is gone. Yields when this process has to be, too.
+    fn orphaned(&self) -> Instant;
+}
+
+/// The channel to the primary.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: OwnedFd,
+    outbox: Mutex<Outbox>,
+    /// Written by this process for the thread to look up.
+    wake: OwnedFd,
+    /// Written by the handler of SIGTERM.
+    terminate: OwnedFd,
+    answers: Mutex<BTreeMap<u32, (ToWorker, Option<OwnedFd>)>>,
+    answered: Condvar,
+    calls: AtomicU32,
+    closed: AtomicBool,
+}
+
+impl Link {
+    pub(super) fn new(socket: OwnedFd, terminate: OwnedFd) -> io::Result<Link> {
+        Ok(Link {
+            socket,
+            outbox: Mutex::default(),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            terminate,
+            answers: Mutex::default(),
+            answered: Condvar::new(),
+            calls: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the thread, which lives as long as the process.
+    pub(super) fn start(&'static self, listener: &'static impl Listener) -> io::Result<()> {
+        std::thread::Builder::new().name("cluster-link".into()).spawn(move || {
+            if let Err(error) = self.run(listener) {
+                report::error(format_args!("the worker's channel: {error}; the worker ends"));
+                std::process::exit(1);
+            }
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn send_user(&self, message: &impl Serialize) -> Result<(), SendError> {
+        let mut outbox = lock(&self.outbox);
+        let sent = outbox.send_user(&self.socket, message);
+        self.leave_rest(&outbox);
+        sent
+    }
+
+    /// A primary that is gone is no error here: its end is met by the thread.
+    pub(super) fn tell(&self, message: &ToPrimary, fd: Option<OwnedFd>) {
+        let mut outbox = lock(&self.outbox);
+        if let Err(SendError::Encode(reason)) = outbox.send_control(&self.socket, message, fd) {
+            report::error(format_args!("a message to the primary can't be encoded: {reason}"));
+        }
+        self.leave_rest(&outbox);
+    }
+
+    /// Asks and waits for the answer; blocks this thread for as long as the primary takes.
+    pub(super) fn call(
+        &self,
+        question: impl FnOnce(Call) -> ToPrimary,
+        fd: Option<OwnedFd>,
+    ) -> io::Result<(ToWorker, Option<OwnedFd>)> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.tell(&question(Call(call)), fd);
+        let waited = self.answered.wait_timeout_while(lock(&self.answers), ANSWER_WITHIN, |answers| {
+            !answers.contains_key(&call) && !self.closed.load(Ordering::Acquire)
+        });
+        let (mut answers, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        answers.remove(&call).ok_or_else(|| match self.closed.load(Ordering::Acquire) {
+            true => io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone"),
+            false => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "the cluster's primary has not answered within {ANSWER_WITHIN:?}: is a callback stuck?"
+                ),
+            ),
+        })
+    }
+
+    /// Has the thread look up.
+    pub(super) fn wake(&self) {
+        // A full counter has been written to, and wakes all the same.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until everything sent has been taken by the kernel, or nobody reads.
+    pub(super) fn finish(&self) {
+        let until = Instant::now() + LAST_WORDS_WITHIN;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            {
+                let mut outbox = lock(&self.outbox);
+                if outbox.flush(&self.socket).is_err() || !outbox.is_waiting() {
+                    return;
+                }
+            }
+            let mut room = [PollFd::new(&self.socket, PollFlags::OUT)];
+            if let Err(error) = wait(&mut room, Some(left)) {
+                report::error(format_args!("waiting for the primary to read: {error}"));
+                return;
+            }
+        }
+        report::error(format_args!("the primary did not read this worker's last messages; they are lost"));
+    }
+
+    fn leave_rest(&self, outbox: &Outbox) {
+        if outbox.is_waiting() {
+            self.wake();
+        }
+    }
+
+    fn run(&self, listener: &impl Listener) -> io::Result<()> {
+        let mut intake = Intake::default();
+        let mut until: Option<Instant> = None;
+        loop {
+            let closed = self.closed.load(Ordering::Relaxed);
+            let mut interest = PollFlags::empty();
+            if !listener.is_full() {
+                interest |= PollFlags::IN;
+            }
+            if lock(&self.outbox).is_waiting() {
+                interest |= PollFlags::OUT;
+            }
+            let [mut woken, mut terminated, mut ready] = [
+                PollFd::new(&self.wake, PollFlags::IN),
+                PollFd::new(&self.terminate, PollFlags::IN),
+                PollFd::new(&self.socket, interest),
+            ];
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                // Whatever still runs here has had its time, and no destructor of it may take more.
+                crate::sys::process::exit_now(0);
+            }
+            // A socket that has ended is reported for ever.
+            let count = if closed { 2 } else { 3 };
+            let mut fds = [woken.clone(), terminated.clone(), ready.clone()];
+            wait(&mut fds[..count], left)?;
+            [woken, terminated, ready] = fds;
+            if woken.revents().contains(PollFlags::IN) {
+                reset(&self.wake)?;
+            }
+            if terminated.revents().contains(PollFlags::IN) {
+                reset(&self.terminate)?;
+                listener.terminated();
+            }
+            if closed {
+                continue;
+            }
+            if ready.revents().contains(PollFlags::OUT) {
+                // Nobody reads any more: the read below meets the end.
+                let _ = lock(&self.outbox).flush(&self.socket);
+            }
+            if ready.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                let read = intake.read(&self.socket)?;
+                while let Some(packet) = intake.next()? {
+                    self.heard(packet, listener)?;
+                }
+                if read == Read::End {
+                    // Under the lock, that no one who waits for an answer can miss it.
+                    let answers = lock(&self.answers);
+                    self.closed.store(true, Ordering::Release);
+                    drop(answers);
+                    self.answered.notify_all();
+                    until = Some(listener.orphaned());
+                }
+            }
+        }
+    }
+
+    fn heard(&self, packet: Packet, listener: &impl Listener) -> io::Result<()> {
+        if packet.frame.kind == Kind::User {
+            listener.message(packet.frame.body);
+            return Ok(());
+        }
+        let message: ToWorker = decode(&packet.frame.body).map_err(io::Error::other)?;
+        match message {
+            ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
+            ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
+                lock(&self.answers).insert(call.0, (message, packet.fd));
+                self.answered.notify_all();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until an eventfd was written to; false when the time is over.
+pub(super) fn wait_for(event: &OwnedFd, within: Option<Duration>) -> io::Result<bool> {
+    let until = within.map(|within| Instant::now() + within);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mut fds = [PollFd::new(event, PollFlags::IN)];
+        wait(&mut fds, left)?;
+        if fds[0].revents().contains(PollFlags::IN) {
+            reset(event)?;
+            return Ok(true);
+        }
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait(fds: &mut [PollFd<'_>], left: Option<Duration>) -> io::Result<()> {
+    let left = left.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    match poll(fds, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn reset(event: impl AsFd) -> io::Result<()> {
+    match rustix::io::read(event, &mut [0; 8]) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

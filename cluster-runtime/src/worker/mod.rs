@@ -1,0 +1,374 @@
+//! A worker: what a process is after its birth.
+//!
+//! A connection's way through it: `receive` (off the lane) → the user's server → `account` (closed, given back).
+//! Its end: `drain`. Messages: `link` (the channel) → `inbox`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::drain::Drain;
+use self::inbox::{Inbox, Messages};
+use self::link::Link;
+use crate::config::{Runtime, Settings};
+use crate::error::SendError;
+use crate::event::Address;
+use crate::ipc::message::{BoundTo, ListenerId, PROTOCOL, ToPrimary, ToWorker};
+use crate::report;
+use crate::role::{self, Process};
+use crate::sys::{process, signal};
+
+pub(crate) mod account;
+pub(crate) mod drain;
+pub(crate) mod inbox;
+mod link;
+pub(crate) mod receive;
+pub(crate) mod unclustered;
+
+/// The only one there is: a reload, which will make others, is not built yet.
+pub(crate) const GENERATION: u64 = 1;
+
+/// After the primary's death: what has been begun may be finished, and no more.
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+/// What this process is as a worker; set once, at its birth.
+static HERE: OnceLock<Here> = OnceLock::new();
+
+struct Here {
+    id: u64,
+    slot: usize,
+    settings: Settings,
+    drain: Drain,
+    inbox: Inbox,
+    to: To,
+    /// How often each address was asked for.
+    binds: Mutex<BTreeMap<Address, u32>>,
+}
+
+/// Who is on the other side.
+enum To {
+    Primary(Link),
+    /// Nobody: what is sent goes to the callbacks in this very process.
+    Unclustered(Box<dyn Fn(&[u8]) + Send + Sync>),
+}
+
+/// This worker, as it sees itself; what the primary has of it is a [`Worker`](crate::Worker). Node:
+/// `cluster.worker` and, for messages, `process`.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisWorker {
+    _private: (),
+}
+
+/// This worker. In a program without a cluster, and where the body runs unclustered, one that is alone: id 1,
+/// slot 0. Node: `cluster.worker`.
+///
+/// # Panics
+/// In the primary, which is none, and in `preload`, from which there will be many.
+pub fn worker() -> ThisWorker {
+    if HERE.get().is_none() {
+        match role::get() {
+            Process::Primary => {
+                panic!(
+                    "cluster::worker() is for workers: in the primary, use cluster::workers() or cluster::get(id)"
+                )
+            }
+            Process::Nursery => panic!("cluster::worker() is for workers: preload runs before they are born"),
+            Process::Plain | Process::Worker => {}
+        }
+    }
+    here();
+    ThisWorker { _private: () }
+}
+
+fn here() -> &'static Here {
+    HERE.get_or_init(|| Here::new(1, 0, Settings::default(), To::Unclustered(Box::new(|_| {}))))
+}
+
+/// Resolves when this worker is to finish and everything that was handed to it has been accepted: give it to a
+/// server as its signal to shut down gracefully, and nothing is lost. Never resolves in a program without a
+/// cluster.
+pub async fn shutdown_signal() {
+    here().drain.empty().await;
+}
+
+/// Makes this process the worker it was born to be: the first thing that happens in it.
+pub(crate) fn begin(
+    id: u64,
+    slot: usize,
+    channel: OwnedFd,
+    primary: u32,
+    settings: Settings,
+) -> io::Result<ThisWorker> {
+    let terminate = signal::wake_on(&[libc::SIGTERM])?;
+    signal::ignore_interrupt()?;
+    process::signal_on_parent_death()?;
+    if process::parent() != primary {
+        // It died before we could ask to be told.
+        process::exit_now(0);
+    }
+    process::forget_service_manager();
+    role::turn_into(Process::Worker);
+    let link = Link::new(channel, terminate)?;
+    link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
+    let here = HERE.get_or_init(|| Here::new(id, slot, settings, To::Primary(link)));
+    if let To::Primary(link) = &here.to {
+        link.start(here)?;
+    }
+    Ok(ThisWorker { _private: () })
+}
+
+/// Makes this process its own and only worker. What it sends is given to `callbacks`. SIGTERM and SIGINT begin its
+/// drain; a second one ends it.
+pub(crate) fn begin_unclustered(
+    settings: Settings,
+    callbacks: Box<dyn Fn(&[u8]) + Send + Sync>,
+) -> io::Result<ThisWorker> {
+    let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
+    role::turn_into(Process::Worker);
+    let within = settings.drain_timeout;
+    let here = HERE.get_or_init(|| Here::new(1, 0, settings, To::Unclustered(callbacks)));
+    std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
+        let ended = link::wait_for(&stop, None).and_then(|_| {
+            here.begin_drain(within);
+            link::wait_for(&stop, Some(within))
+        });
+        match ended {
+            Ok(second) => process::exit_now(if second { 128 + libc::SIGTERM } else { 0 }),
+            Err(error) => report::error(format_args!("waiting for signals: {error}")),
+        }
+    })?;
+    Ok(ThisWorker { _private: () })
+}
+
+/// Puts a message into this process's own inbox.
+pub(crate) fn deliver_here(body: Vec<u8>) {
+    here().inbox.deliver(body);
+}
+
+fn proven() {
+    here().tell(&ToPrimary::Proven);
+}
+
+impl ThisWorker {
+    /// Counts up from 1; a replacement has another. Node: `cluster.worker.id`.
+    pub fn id(&self) -> u64 {
+        here().id
+    }
+
+    /// The place it fills, from 0 on; a replacement has the same.
+    pub fn slot(&self) -> usize {
+        here().slot
+    }
+
+    /// This process's id. Node: `process.pid`.
+    pub fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// Which start of the code it belongs to, from 1 on.
+    pub fn generation(&self) -> u64 {
+        GENERATION
+    }
+
+    /// Sends the primary a message, which arrives there at `on_message`, in order. Never waits. Node:
+    /// `process.send`.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read.
+    pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
+        match &here().to {
+            To::Primary(link) => link.send_user(&message),
+            To::Unclustered(callbacks) => {
+                callbacks(&rmp_serde::to_vec_named(&message).map_err(|e| SendError::Encode(e.to_string()))?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The messages that the primary sends to this worker. Node: `process.on('message')`.
+    pub fn messages<M: DeserializeOwned>(&self) -> Messages<M> {
+        here().inbox.subscribe()
+    }
+
+    /// Says that this worker is up, where it listens to nothing. One that neither listens nor says so within
+    /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck.
+    pub fn ready(&self) {
+        here().tell(&ToPrimary::Ready);
+    }
+
+    /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place.
+    /// Node: `cluster.worker.disconnect`.
+    pub fn disconnect(&self) {
+        let here = here();
+        match &here.to {
+            To::Primary(link) => link.tell(&ToPrimary::Leave { voluntary: true }, None),
+            To::Unclustered(_) => here.begin_drain(here.settings.drain_timeout),
+        }
+    }
+
+    /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
+    /// [`start`](crate::Cluster::start).
+    ///
+    /// # Panics
+    /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
+    pub fn block_on<F: Future>(self, body: F) -> F::Output {
+        let settings = &here().settings;
+        let mut builder = match settings.runtime() {
+            Runtime::CurrentThread => tokio::runtime::Builder::new_current_thread(),
+            Runtime::MultiThread => {
+                let mut builder = tokio::runtime::Builder::new_multi_thread();
+                builder.worker_threads(settings.threads);
+                builder
+            }
+            #[cfg(feature = "actix")]
+            Runtime::Actix => return self.run(|| actix_rt::System::new().block_on(body)),
+            Runtime::None => panic!("this cluster has no runtime for an async body: use ThisWorker::run"),
+        };
+        match builder.enable_all().build() {
+            Ok(runtime) => self.run(|| runtime.block_on(body)),
+            Err(error) => {
+                report::error(format_args!("building the runtime of worker {}: {error}", self.id()));
+                std::process::exit(1)
+            }
+        }
+    }
+
+    /// Runs the body of a `main` that is not async. Called once, right after [`start`](crate::Cluster::start).
+    pub fn run<T>(self, body: impl FnOnce() -> T) -> T {
+        let output = body();
+        if let To::Primary(link) = &here().to {
+            link.finish();
+        }
+        output
+    }
+}
+
+impl Here {
+    fn new(id: u64, slot: usize, settings: Settings, to: To) -> Here {
+        let room = || {
+            if let Some(Here { to: To::Primary(link), .. }) = HERE.get() {
+                link.wake();
+            }
+        };
+        Here { id, slot, settings, drain: Drain::new(), inbox: Inbox::new(room), to, binds: Mutex::default() }
+    }
+
+    fn tell(&self, message: &ToPrimary) {
+        if let To::Primary(link) = &self.to {
+            link.tell(message, None);
+        }
+    }
+
+    fn begin_drain(&self, within: Duration) {
+        let moot = self.drain.is_moot() && !self.inbox.has_readers();
+        self.drain.begin(within);
+        self.inbox.end();
+        if moot {
+            // Nothing here would ever notice: no server, and nobody who waits for the end.
+            std::process::exit(0);
+        }
+    }
+}
+
+impl link::Listener for Here {
+    fn message(&self, body: Vec<u8>) {
+        self.inbox.deliver(body);
+    }
+
+    fn is_full(&self) -> bool {
+        self.inbox.is_full()
+    }
+
+    fn drain(&self, within: Duration) {
+        self.begin_drain(within);
+    }
+
+    fn terminated(&self) {
+        // The primary ends the lanes, gives what is unread to others, and answers with Drain.
+        self.tell(&ToPrimary::Leave { voluntary: false });
+    }
+
+    fn orphaned(&self) -> Instant {
+        self.begin_drain(ORPHAN_GRACE);
+        Instant::now() + ORPHAN_GRACE
+    }
+}
+
+/// A socket that this worker may serve.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    id: ListenerId,
+    address: Address,
+}
+
+impl Listener {
+    pub(crate) fn id(&self) -> ListenerId {
+        self.id
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl From<BoundTo> for Listener {
+    fn from(bound: BoundTo) -> Listener {
+        Listener { id: bound.listener, address: bound.address }
+    }
+}
+
+/// Asks the primary to listen on an address, or to share what another worker asked for. Blocks for one round
+/// trip. Unclustered: binds here.
+pub(crate) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
+    let here = here();
+    let address = match address {
+        // The primary may have been started in another directory than we are in now.
+        Address::Unix(path) => Address::Unix(std::path::absolute::<&Path>(&path)?),
+        tcp => tcp,
+    };
+    let To::Primary(link) = &here.to else { return unclustered::bind(address, backlog) };
+    let nth = {
+        let mut binds = here.binds.lock().unwrap_or_else(PoisonError::into_inner);
+        let nth = binds.entry(address.clone()).or_default();
+        std::mem::replace(nth, *nth + 1)
+    };
+    bound(link.call(|call| ToPrimary::Bind { call, address, nth, backlog }, None)?)
+}
+
+/// Gives the primary a listening socket of this process. Unclustered: serves it here.
+pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Listener> {
+    match &here().to {
+        To::Primary(link) => bound(link.call(|call| ToPrimary::Adopt { call }, Some(socket))?),
+        To::Unclustered(_) => unclustered::adopt(socket),
+    }
+}
+
+fn bound((answer, _): (ToWorker, Option<OwnedFd>)) -> io::Result<Listener> {
+    match answer {
+        ToWorker::Bound { result, .. } => Ok(result?.into()),
+        _ => Err(io::Error::other("the primary answered another question")),
+    }
+}
+
+/// When this worker has to be done; `None` while it serves.
+pub(crate) fn drain_deadline() -> Option<tokio::time::Instant> {
+    here().drain.deadline()
+}
+
+/// The settings this worker was born with.
+pub(crate) fn settings() -> &'static Settings {
+    &here().settings
+}
+
+/// The lowest number that a new descriptor would get; `None` when there is none left.
+fn next_descriptor(of: impl AsFd) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    rustix::io::fcntl_dupfd_cloexec(of, 0).ok().map(|fd| fd.as_raw_fd())
+}

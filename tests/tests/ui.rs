@@ -1,0 +1,11 @@
+//! `#[cluster::main]` as its users meet it: what compiles, without a warning, and how the rest is refused.
+//!
+//! `TRYBUILD=overwrite cargo test -p cluster-tests --test ui` writes the expected output anew.
+
+#[test]
+fn attribute() {
+    // In one go: apart, the second would build every dependency once more, for checking only.
+    let cases = trybuild::TestCases::new();
+    cases.pass("ui/pass/*.rs");
+    cases.compile_fail("ui/fail/*.rs");
+}
