@@ -136,6 +136,10 @@ impl Cluster {
         let announced = &self.audit.announced;
         let ours = |line: &str| announced.iter().any(|part| line.contains(part.as_str()));
         let ordinary = |line: &str| {
+            // A panic's frame; its own line has to be announced.
+            if line.is_empty() || line.starts_with("note: run with `RUST_BACKTRACE") {
+                return true;
+            }
             let notice = line.strip_prefix("cluster[").and_then(|rest| rest.split_once("]: "));
             notice.is_some_and(|(pid, text)| pid.parse::<u32>().is_ok() && !is_alarming(text))
         };

@@ -56,11 +56,13 @@ fn n75_one_that_left_voluntarily_decides_its_code() {
 /// Mutation: leave the worker's primary-is-gone signal unwatched.
 #[test]
 fn n75_one_whose_primary_is_gone_exits_with_0_even_if_its_code_never_would() {
-    let mut cluster = Cluster::of("stubborn").workers(2).start();
-    cluster.said("body 1");
-    cluster.said("body 2");
-    cluster.signal(Signal::KILL);
-    assert_eq!(cluster.orphaned(Duration::from_secs(2)), [0, 0]);
+    for fixture in ["stubborn", "idle"] {
+        let mut cluster = Cluster::of(fixture).workers(2).start();
+        cluster.said("body 1");
+        cluster.said("body 2");
+        cluster.signal(Signal::KILL);
+        assert_eq!(cluster.orphaned(Duration::from_secs(2)), [0, 0]);
+    }
 }
 
 /// The control of this file's claims: what is begun in a worker that is killed is lost, and the judge says so.

@@ -43,7 +43,7 @@ fn p25_killed_while_serving() {
 /// Mutation: watch for the primary's end only once the worker serves.
 #[test]
 fn p25_killed_while_starting() {
-    let mut cluster = Cluster::of("stubborn").workers(2).env("TEST_SILENT", 1).start();
+    let mut cluster = Cluster::of("idle").workers(2).env("TEST_SILENT", 1).start();
     cluster.said("body 1");
     cluster.said("body 2");
     cluster.signal(Signal::KILL);

@@ -13,11 +13,11 @@ fn count() -> usize {
 fn flood(primary: &mut cluster::Primary) {
     announce::events(primary);
     primary.on_online(|worker| {
-        (0..count()).for_each(|n| worker.send((n, vec![b'p'; SIZE])).expect("send to a worker"));
+        (0..count()).for_each(|n| worker.send((n, "p".repeat(SIZE))).expect("send to a worker"));
     });
     let mut heard = 0;
-    primary.on_message(move |_: cluster::Worker, (_, body): (usize, Vec<u8>)| {
-        assert!(body.len() == SIZE && body.iter().all(|byte| *byte == b'w'), "a torn message");
+    primary.on_message(move |_: cluster::Worker, (_, body): (usize, String)| {
+        assert!(body.len() == SIZE && body.bytes().all(|byte| byte == b'w'), "a torn message");
         heard += 1;
         println!("primary heard {heard}");
     });
@@ -27,8 +27,8 @@ fn flood(primary: &mut cluster::Primary) {
 async fn main() {
     let worker = cluster::worker();
     worker.ready();
-    (0..count()).for_each(|n| worker.send((n, vec![b'w'; SIZE])).expect("send to the primary"));
-    let mut messages = worker.messages::<(usize, Vec<u8>)>();
+    (0..count()).for_each(|n| worker.send((n, "w".repeat(SIZE))).expect("send to the primary"));
+    let mut messages = worker.messages::<(usize, String)>();
     for n in 0..count() {
         let (number, body) = messages.recv().await.expect("one message more");
         assert!(number == n && body.len() == SIZE, "torn or out of order: {number}");

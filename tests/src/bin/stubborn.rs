@@ -1,14 +1,24 @@
-//! Workers that never end by themselves: their body does not look at the drain. TEST_SILENT: nor are they ever ready.
+//! Workers that hear that they are to finish, and do not.
+
+use std::future;
 
 use cluster_tests::announce;
 
-#[cluster::main(primary = announce::life, runtime = "none")]
-fn main() {
-    if std::env::var_os("TEST_SILENT").is_none() {
-        cluster::worker().ready();
-    }
-    println!("body {}", cluster::worker().id());
-    loop {
-        std::thread::park();
-    }
+#[cluster::main(primary = announce::life)]
+async fn main() {
+    let mut told = std::pin::pin!(cluster::shutdown_signal());
+    let mut waits = false;
+    future::poll_fn(|cx| {
+        if !std::mem::replace(&mut waits, true) {
+            // Whoever waits for the signal has something to finish.
+            let _ = told.as_mut().poll(cx);
+            cluster::worker().ready();
+            println!("body {}", cluster::worker().id());
+            return std::task::Poll::Pending;
+        }
+        told.as_mut().poll(cx)
+    })
+    .await;
+    println!("told {}", cluster::worker().id());
+    future::pending().await
 }
