@@ -121,7 +121,9 @@ impl Settings {
                 #[cfg(feature = "actix")]
                 "actix" => Runtime::Actix,
                 _ => {
-                    return Err(v.bad("\"current_thread\", \"multi_thread\" or, with that feature, \"actix\""));
+                    return Err(
+                        v.bad("\"current_thread\", \"multi_thread\" or, with that feature, \"actix\"")
+                    );
                 }
             });
         }

@@ -3,12 +3,16 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("cluster runs on Linux only: it lives by SCM_RIGHTS, pidfds and signalfd");
 
+#[cfg(feature = "actix")]
+pub mod actix;
 mod cluster;
 mod config;
 mod error;
 mod event;
 mod ipc;
 mod primary;
+#[cfg(feature = "actix")]
+mod race;
 mod report;
 mod role;
 mod sys;

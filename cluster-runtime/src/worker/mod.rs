@@ -25,12 +25,22 @@ use crate::report;
 use crate::role::{self, Process};
 use crate::sys::{process, signal};
 
-pub(crate) mod account;
-pub(crate) mod drain;
+#[cfg(feature = "actix")]
+pub(crate) use self::account::Account;
+#[cfg(feature = "actix")]
+pub(crate) use self::receive::{Connection, Lane, LaneRemote, open_lane};
+
+// Serving is for frameworks, and each is a feature: without any, nothing here is asked for a lane.
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+mod account;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+mod drain;
 pub(crate) mod inbox;
 mod link;
-pub(crate) mod receive;
-pub(crate) mod unclustered;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+mod receive;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+mod unclustered;
 
 /// The only one there is: a reload, which will make others, is not built yet.
 pub(crate) const GENERATION: u64 = 1;
