@@ -125,12 +125,14 @@ async fn limit(descriptors: web::Path<u64>) -> impl Responder {
 }
 
 /// Starts a process that outlives the request; `grandchild 123`.
+#[expect(clippy::zombie_processes, reason = "it outlives the request; the test ends it")]
 async fn grandchild() -> impl Responder {
     let child = Command::new("sleep").arg("1000").spawn().expect("start sleep(1)");
     format!("{} grandchild {}", me(), child.id())
 }
 
 /// Starts this program once more, as a worker's child; `primary 123 listening 127.0.0.1:40124`.
+#[expect(clippy::zombie_processes, reason = "it outlives the request; the test ends it")]
 async fn again() -> impl Responder {
     let program = env::current_exe().expect("the path of this program");
     let mut child = Command::new(program).stdout(Stdio::piped()).spawn().expect("start this program");
