@@ -91,6 +91,23 @@ pub fn descriptors(pid: u32) -> Vec<(u32, String)> {
     open
 }
 
+/// The lowest number that no descriptor of this process has: its next one gets it.
+#[must_use]
+pub fn next_descriptor(pid: u32) -> u64 {
+    let open = descriptors(pid);
+    (0..).find(|free| !open.iter().any(|(number, _)| u64::from(*number) == *free)).unwrap_or_default()
+}
+
+/// A process's descriptors without those that this test itself was started with and passed on: a shell or a test
+/// runner may leave some open.
+#[must_use]
+pub fn own_descriptors(pid: u32) -> Vec<(u32, String)> {
+    let ours = descriptors(std::process::id());
+    let mut open = descriptors(pid);
+    open.retain(|one| one.0 <= 2 || !ours.contains(one));
+    open
+}
+
 /// The inodes of the TCP sockets that listen on `address`.
 #[must_use]
 pub fn listening_inodes(address: &str) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::{env, hint};
+use std::{env, hint, thread};
 
 use ::cluster::actix::HttpServer;
 use actix_web::{App, HttpResponse, Responder, web};
@@ -19,7 +19,7 @@ static FINAL: AtomicI32 = AtomicI32::new(0);
 /// # Errors
 /// When an address cannot be bound.
 pub async fn all() -> io::Result<()> {
-    actix_web::rt::spawn(hear());
+    let heard = actix_web::rt::spawn(hear());
     let mut server = HttpServer::new(|| App::new().configure(routes));
     for address in env::var("TEST_BIND").as_deref().unwrap_or("127.0.0.1:0").split(' ') {
         server = match address.strip_prefix("unix:") {
@@ -28,6 +28,7 @@ pub async fn all() -> io::Result<()> {
         };
     }
     server.run().await?;
+    heard.await.map_err(io::Error::other)?;
     match FINAL.load(Ordering::Relaxed) {
         0 => Ok(()),
         code => process::exit(code),
@@ -127,7 +128,7 @@ async fn limit(descriptors: web::Path<u64>) -> impl Responder {
 /// Starts a process that outlives the request; `grandchild 123`.
 #[expect(clippy::zombie_processes, reason = "it outlives the request; the test ends it")]
 async fn grandchild() -> impl Responder {
-    let child = Command::new("sleep").arg("1000").spawn().expect("start sleep(1)");
+    let child = Command::new("sleep").arg("1000").spawn().expect("start sleep");
     format!("{} grandchild {}", me(), child.id())
 }
 

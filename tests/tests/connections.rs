@@ -92,9 +92,8 @@ fn s04_a_worker_without_descriptors_costs_nobody_a_connection() {
     let address = cluster.up(2);
     let mut control = Connection::to(&address);
     let poor = control.ask("/").pid();
-    let highest = process::descriptors(poor).last().map_or(0, |(number, _)| *number);
     // Room for one connection more, and no worker can know before it has tried.
-    control.ask(&format!("/limit/{}", highest + 2));
+    control.ask(&format!("/limit/{}", process::next_descriptor(poor) + 1));
     let mut held: Vec<_> = (0..100).map(|_| Connection::to(&address)).collect();
     held.iter_mut().for_each(Connection::begin);
     let pids = held.iter_mut().map(|client| client.finish().reply().pid());

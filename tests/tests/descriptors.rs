@@ -6,7 +6,7 @@ use cluster_tests::client::{Connection, ask};
 use cluster_tests::{Cluster, Signal, process};
 
 fn sockets(pid: u32) -> BTreeSet<String> {
-    let all = process::descriptors(pid).into_iter().map(|(_, target)| target);
+    let all = process::own_descriptors(pid).into_iter().map(|(_, target)| target);
     all.filter(|target| target.starts_with("socket:")).collect()
 }
 
@@ -14,7 +14,7 @@ fn sockets(pid: u32) -> BTreeSet<String> {
 fn inherits_nothing_foreign(cluster: &mut Cluster, address: Option<&str>) {
     let pids: Vec<u32> = cluster.story().forks().map(|fork| fork.pid).collect();
     for pid in &pids {
-        let open = process::descriptors(*pid);
+        let open = process::own_descriptors(*pid);
         let of_the_primary = ["[signalfd]", "[pidfd]", "[timerfd]"];
         let foreign = open.iter().find(|(_, target)| of_the_primary.iter().any(|kind| target.contains(kind)));
         cluster.check(foreign.is_none(), &format!("nothing of the primary's loop in {open:?}"));
@@ -36,7 +36,7 @@ fn s01_a_worker_that_does_not_serve_has_one_socket() {
     for id in 1..=3 {
         cluster.said(&format!("body {id}"));
         let pid = cluster.fork(id).pid;
-        let open = process::descriptors(pid);
+        let open = process::own_descriptors(pid);
         cluster.check(sockets(pid).len() == 1, &format!("the channel and no other socket in {open:?}"));
         let polled = open.iter().any(|(_, target)| target.contains("[eventpoll]"));
         cluster.check(!polled, &format!("no epoll in a worker without a runtime: {open:?}"));
@@ -57,7 +57,7 @@ fn s01_serving_workers_share_nothing_and_their_children_inherit_nothing() {
         let reply = ask(&address, "/grandchild");
         let grandchild = grandchild(&reply.body);
         cluster.eventually("the grandchild's exec", || process::describe(grandchild).contains("sleep"));
-        let open = process::descriptors(grandchild);
+        let open = process::own_descriptors(grandchild);
         let numbers: Vec<u32> = open.iter().map(|(number, _)| *number).collect();
         cluster.check(numbers == [0, 1, 2], &format!("only standard descriptors in a grandchild: {open:?}"));
         for mut connection in held {

@@ -10,6 +10,7 @@ fn n05_a_second_program_on_the_port_is_told() {
     let address = first.up(2);
     let mut second = Cluster::of("serve").workers(2).bind(&address).start();
     second.expect_log("in use");
+    second.expect_log("before it was ready");
     let story = second.ends(1);
     assert!(story.addresses().is_empty(), "{story}");
     assert_eq!(ask(&address, "/").status, 200);

@@ -39,7 +39,11 @@ fn sources() -> Vec<Source> {
 fn collect(folder: &Path, all: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).expect("a folder of the repository").flatten() {
         let path = entry.path();
-        if path.is_dir() && !path.ends_with("target") {
+        if path.ends_with("target") || path.ends_with("tests/ui") {
+            // Built, or made to be read by the compiler alone.
+            continue;
+        }
+        if path.is_dir() {
             collect(&path, all);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source file");
