@@ -19,7 +19,6 @@ use actix_web::dev::AppConfig;
 use super::drain::Drain;
 use super::server::HttpServer;
 use super::service::{HttpSettings, Site, recipe};
-#[cfg(feature = "http2")]
 use super::transport::AutoH2c;
 #[cfg(any(feature = "rustls-0_23", feature = "openssl"))]
 use super::transport::Tls;
@@ -57,7 +56,6 @@ where
     ///
     /// A connection that sends nothing is closed after
     /// [`client_request_timeout`](Self::client_request_timeout); actix-web has no limit here.
-    #[cfg(feature = "http2")]
     pub fn bind_auto_h2c<A: net::ToSocketAddrs>(self, addrs: A) -> io::Result<Self> {
         self.bind_each(addrs, Self::serve_auto_h2c)
     }
@@ -105,7 +103,6 @@ where
     }
 
     /// As [`listen`](Self::listen), for HTTP/1 and HTTP/2 with prior knowledge.
-    #[cfg(feature = "http2")]
     pub fn listen_auto_h2c(self, lst: net::TcpListener) -> io::Result<Self> {
         Ok(self.serve_auto_h2c(adopt(lst)?))
     }
@@ -132,7 +129,6 @@ where
         self.serve(listener, false, async |http: &HttpSettings, _: &Drain| Ok(Plain::new(http)))
     }
 
-    #[cfg(feature = "http2")]
     fn serve_auto_h2c(self, listener: Listener) -> Self {
         self.serve(listener, false, async |http: &HttpSettings, drain: &Drain| Ok(AutoH2c::new(http, drain)))
     }
@@ -232,4 +228,18 @@ fn offers(mut offered: &[u8], protocol: &[u8]) -> bool {
         offered = rest;
     }
     false
+}
+
+#[cfg(all(test, feature = "openssl"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_found_only_as_a_whole_name() {
+        assert!(offers(b"\x08http/1.1\x02h2", b"h2"));
+        assert!(offers(b"\x02h2", b"h2"));
+        assert!(!offers(b"\x04xh2x", b"h2"));
+        assert!(!offers(b"\x05\x02h2", b"h2"));
+        assert!(!offers(b"", b"h2"));
+    }
 }

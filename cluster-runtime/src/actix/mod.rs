@@ -20,7 +20,7 @@
 //! | `shutdown_timeout` | When the whole worker drains, not beyond the cluster's `drain_timeout` |
 //! | `run` | The threads run from here on, not from the first poll; no runtime is needed around it |
 //! | `bind_rustls`, `bind_rustls_021`, `bind_rustls_0_22`, `listen_rustls`, `listen_rustls_0_21`, `listen_rustls_0_22` | Not here: use Rustls 0.23 |
-//! | Features | `http2`, `rustls-0_23` and `openssl` of this crate, not only of actix-web, bring the methods that need them |
+//! | Features | `rustls-0_23` and `openssl` of this crate, not only of actix-web, bring the methods that need them |
 //! | A thread that panics outside of a connection | Ends the server with an error after the others have drained, for the worker to be replaced; actix-web starts a new thread |
 //!
 //! # Drain

@@ -197,14 +197,12 @@ where
     }
 
     /// The initial flow-control window of an HTTP/2 stream, in bytes. The default is 1 MiB.
-    #[cfg(feature = "http2")]
     pub fn h2_initial_window_size(mut self, size: u32) -> Self {
         self.plan.http.h2_initial_window_size = Some(size);
         self
     }
 
     /// The initial flow-control window of an HTTP/2 connection, in bytes. The default is 2 MiB.
-    #[cfg(feature = "http2")]
     pub fn h2_initial_connection_window_size(mut self, size: u32) -> Self {
         self.plan.http.h2_initial_connection_window_size = Some(size);
         self

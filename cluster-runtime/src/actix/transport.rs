@@ -11,7 +11,6 @@ use actix_http::Protocol;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-#[cfg(feature = "http2")]
 use super::drain::Drain;
 use super::service::HttpSettings;
 
@@ -84,7 +83,6 @@ impl Transport for Unix {
 }
 
 /// HTTP/1, or HTTP/2 with prior knowledge, over TCP: the first bytes tell.
-#[cfg(feature = "http2")]
 pub(super) struct AutoH2c {
     nodelay: Option<bool>,
     /// For the first bytes; zero means no limit.
@@ -92,14 +90,12 @@ pub(super) struct AutoH2c {
     drain: Drain,
 }
 
-#[cfg(feature = "http2")]
 impl AutoH2c {
     pub(super) fn new(http: &HttpSettings, drain: &Drain) -> AutoH2c {
         AutoH2c { nodelay: http.tcp_nodelay, patience: http.client_request_timeout, drain: drain.clone() }
     }
 }
 
-#[cfg(feature = "http2")]
 impl Transport for AutoH2c {
     type Stream = TcpStream;
 

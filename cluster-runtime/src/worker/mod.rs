@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -316,6 +316,8 @@ impl link::Listener for Here {
 pub(crate) struct Listener {
     id: ListenerId,
     address: Address,
+    /// Unclustered, the socket itself.
+    here: Option<Arc<unclustered::Bound>>,
 }
 
 impl Listener {
@@ -330,7 +332,7 @@ impl Listener {
 
 impl From<BoundTo> for Listener {
     fn from(bound: BoundTo) -> Listener {
-        Listener { id: bound.listener, address: bound.address }
+        Listener { id: bound.listener, address: bound.address, here: None }
     }
 }
 

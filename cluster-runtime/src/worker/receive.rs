@@ -145,7 +145,10 @@ impl Lane {
                 }
             };
             tokio::select! {
+                // Orders first: what they say is true for the connection that comes with them.
                 biased;
+                _ = self.wish.changed() => {}
+                () = here.drain.begun(), if !leaving => {}
                 connection = next(&mut self.source, leaving) => match connection? {
                     Some((socket, handoff)) => {
                         let Handoff { listener, peer } = handoff;
@@ -153,8 +156,6 @@ impl Lane {
                     }
                     None => self.end(here),
                 },
-                () = here.drain.begun(), if !leaving => {}
-                _ = self.wish.changed() => {}
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Without a primary: this process binds, listens and accepts by itself.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,70 +22,62 @@ use crate::sys::socket_file::SocketFile;
 /// that could not be taken stays in the backlog, so its readiness alone would make a busy loop.
 const REST: Duration = Duration::from_millis(100);
 
-/// What is bound here, until the server that serves it has ended.
-static BOUND: Mutex<Table> = Mutex::new(Table { last: 0, sockets: BTreeMap::new() });
-
-struct Table {
-    last: u32,
-    sockets: BTreeMap<ListenerId, Bound>,
-}
-
-struct Bound {
+/// A socket that is bound here: closed, and its file removed, when its server has ended.
+#[derive(Debug)]
+pub(super) struct Bound {
     socket: OwnedFd,
     file: Option<SocketFile>,
-    /// Lanes that accept from it.
-    lanes: usize,
 }
 
 pub(super) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
     match &address {
-        Address::Tcp(address) => insert(socket::listen_tcp(*address, backlog)?, None),
+        Address::Tcp(address) => listener(socket::listen_tcp(*address, backlog)?, None),
         Address::Unix(path) => {
             let (socket, file) = SocketFile::listen(path, backlog)?;
-            insert(socket, Some(file))
+            listener(socket, Some(file))
         }
     }
 }
 
 pub(super) fn adopt(socket: OwnedFd) -> io::Result<Listener> {
     socket::prepare_adopted(&socket)?;
-    insert(socket, None)
+    listener(socket, None)
 }
 
-fn insert(socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Listener> {
+fn listener(socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Listener> {
+    static LAST: AtomicU32 = AtomicU32::new(0);
     let address = Address::of(&socket)?;
-    let mut table = table();
-    table.last += 1;
-    let id = ListenerId(table.last);
-    table.sockets.insert(id, Bound { socket, file, lanes: 0 });
-    Ok(Listener { id, address })
+    let id = ListenerId(LAST.fetch_add(1, Ordering::Relaxed));
+    Ok(Listener { id, address, here: Some(Arc::new(Bound { socket, file })) })
 }
 
-fn table() -> MutexGuard<'static, Table> {
-    BOUND.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.remove();
+        }
+    }
 }
 
 /// One serving thread's view of its listening sockets.
 #[derive(Debug)]
 pub(super) struct Sockets {
     sockets: Vec<(ListenerId, UnixStream)>,
+    _bound: Vec<Arc<Bound>>,
     /// Whose turn it is, so that a busy one does not starve the others.
     turn: usize,
 }
 
 impl Sockets {
     pub(super) fn open(listeners: &[Listener]) -> io::Result<Sockets> {
-        let mut sockets = Sockets { sockets: Vec::new(), turn: 0 };
-        for listener in listeners {
-            let mut table = table();
-            let gone = || io::Error::new(io::ErrorKind::NotConnected, "this listening socket was closed");
-            let bound = table.sockets.get_mut(&listener.id).ok_or_else(gone)?;
+        let (mut sockets, mut bound) = (Vec::new(), Vec::new());
+        for Listener { id, here, .. } in listeners {
+            let here = here.as_ref().ok_or_else(|| io::Error::other("this socket is the primary's"))?;
             // tokio is told that it is a stream, which it never checks: all it does is wait until it is readable.
-            let stream = UnixStream::from_std(bound.socket.try_clone()?.into())?;
-            bound.lanes += 1;
-            sockets.sockets.push((listener.id, stream));
+            sockets.push((*id, UnixStream::from_std(here.socket.try_clone()?.into())?));
+            bound.push(Arc::clone(here));
         }
-        Ok(sockets)
+        Ok(Sockets { sockets, _bound: bound, turn: 0 })
     }
 
     /// The next connection. When `leaving`: what the backlogs still hold, then `None`. Cancel-safe.
@@ -141,22 +133,6 @@ fn poll_one(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if Trouble::of(&error) == Trouble::Connection => {}
             Err(error) => return Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl Drop for Sockets {
-    /// The last lane of a listener closes it: its server has ended.
-    fn drop(&mut self) {
-        for (id, _) in self.sockets.drain(..) {
-            let mut table = table();
-            let Some(bound) = table.sockets.get_mut(&id) else { continue };
-            bound.lanes -= 1;
-            if bound.lanes == 0
-                && let Some(Bound { file: Some(file), .. }) = table.sockets.remove(&id)
-            {
-                file.remove();
-            }
         }
     }
 }
