@@ -137,9 +137,10 @@ async fn grandchild() -> impl Responder {
 async fn again() -> impl Responder {
     let program = env::current_exe().expect("the path of this program");
     let mut child = Command::new(program).stdout(Stdio::piped()).spawn().expect("start this program");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let listening =
-        lines.map_while(Result::ok).find(|line| line.starts_with("listening ")).unwrap_or_default();
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let listening = lines.find(|line| line.starts_with("listening ")).unwrap_or_default();
+    // It goes on printing; nobody is interested, yet somebody has to read.
+    thread::spawn(|| lines.for_each(drop));
     let address = listening.split(' ').nth(3).unwrap_or("nothing").to_owned();
     format!("{} primary {} listening {address}", me(), child.id())
 }
