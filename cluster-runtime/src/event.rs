@@ -117,6 +117,8 @@ impl fmt::Debug for Signal {
 pub struct Exit {
     pub(crate) status: ExitStatus,
     pub(crate) reason: Reason,
+    /// Its end was asked for, however it came.
+    pub(crate) asked: bool,
     pub(crate) lived: Duration,
 }
 
@@ -133,8 +135,7 @@ pub(crate) enum ExitStatus {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It was asked to: by [`disconnect`](crate::Worker::disconnect) on either side, by
-    /// [`kill`](crate::Worker::kill), or because the cluster stops.
+    /// It was asked to: by [`disconnect`](crate::Worker::disconnect) on either side, or because the cluster stops.
     Asked,
     /// `main` returned, or the program exited, with status 0, unasked.
     Finished,
@@ -167,7 +168,7 @@ impl Exit {
 
     /// Whether the end was voluntary. Such a worker is not respawned. Node: `worker.exitedAfterDisconnect`.
     pub fn exited_after_disconnect(&self) -> bool {
-        self.reason == Reason::Asked
+        self.asked
     }
 
     /// Why it ended.
@@ -214,7 +215,8 @@ mod tests {
 
     #[test]
     fn p02_six_ends_read_as_six_reports() {
-        let exit = |status, reason| Exit { status, reason, lived: Duration::from_millis(1500) };
+        let lived = Duration::from_millis(1500);
+        let exit = |status, reason| Exit { status, reason, asked: reason == Reason::Asked, lived };
         let ends = [
             exit(ExitStatus::Code(0), Reason::Asked),
             exit(ExitStatus::Code(0), Reason::Finished),
