@@ -28,7 +28,7 @@ fn p01_a_killed_worker_is_replaced_in_its_slot_and_reported_once() {
 #[test]
 fn p03_a_first_generation_that_cannot_boot_ends_the_program() {
     for (how, code, told) in [
-        ("error", 1, &["the database is closed"][..]),
+        ("error", 1, &["the database is closed", "Error: "][..]),
         ("panic", 101, &["panicked at", "a bug at boot"]),
         ("7", 7, &["status 7"]),
         ("abort", 134, &["SIGABRT"]),
