@@ -37,6 +37,8 @@ impl Loop {
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
         self.release_held(id);
+        // Whether the end of the channel or that of the process was seen first, they are told of in this order.
+        self.step(Input::Closed { id })?;
         self.step(Input::Exited { id, status })
     }
 

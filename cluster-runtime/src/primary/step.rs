@@ -52,7 +52,7 @@ pub(crate) enum Input {
     Closed {
         id: Id,
     },
-    /// It is gone, and all it said before has been read.
+    /// It is gone, and all it said before has been read. Its channel has ended before.
     Exited {
         id: Id,
         status: ExitStatus,
@@ -423,9 +423,6 @@ impl Fleet {
         let exit = member.exit(status, now);
         self.slots[member.slot].holder = None;
         if member.exists {
-            if member.connected {
-                out.push(Effect::Publish(Event::Disconnect(id)));
-            }
             out.push(Effect::Publish(Event::Exit(id, exit.clone())));
         }
         if self.phase != Phase::Running {

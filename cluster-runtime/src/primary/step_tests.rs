@@ -54,7 +54,10 @@ impl World {
     }
 
     fn dies(&mut self, id: u64, status: ExitStatus) -> Vec<Effect> {
-        self.tell(Input::Exited { id: Id(id), status })
+        let mut effects = self.tell(Input::Closed { id: Id(id) });
+        effects.retain(|effect| !matches!(effect, Effect::Drain { .. }));
+        effects.extend(self.tell(Input::Exited { id: Id(id), status }));
+        effects
     }
 
     fn after(&mut self, time: Duration) -> Vec<Effect> {
