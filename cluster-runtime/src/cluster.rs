@@ -37,9 +37,12 @@ use crate::worker::{self, ThisWorker};
 pub struct Cluster {
     settings: Settings,
     callbacks: Primary,
-    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    setup: Option<Setup>,
     preloads: Option<Preloads>,
 }
+
+/// The user's code for the primary.
+type Setup = Box<dyn FnOnce(&mut Primary) + Send>;
 
 /// Who one is when [`Cluster::start`] returns.
 #[derive(Debug)]
@@ -322,7 +325,7 @@ fn be_worker(newborn: Newborn, settings: Settings) -> io::Result<Role> {
 fn unclustered(
     settings: Settings,
     mut callbacks: Primary,
-    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    setup: Option<Setup>,
     preloads: Option<Preloads>,
 ) -> Role {
     if let Some(setup) = setup {

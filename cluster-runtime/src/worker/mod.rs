@@ -30,16 +30,11 @@ pub(crate) use self::account::Account;
 #[cfg(feature = "actix")]
 pub(crate) use self::receive::{Connection, Lane, LaneRemote, open_lane};
 
-// Serving is for frameworks, and each is a feature: without any, nothing here is asked for a lane.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod account;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod drain;
 pub(crate) mod inbox;
 mod link;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod receive;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod unclustered;
 
 /// The only one there is: a reload, which will make others, is not built yet.
@@ -66,8 +61,11 @@ struct Here {
 enum To {
     Primary(Link),
     /// Nobody: what is sent goes to the callbacks in this very process.
-    Unclustered(Box<dyn Fn(&[u8]) + Send + Sync>),
+    Unclustered(Callbacks),
 }
+
+/// Takes what is sent to a primary that there is not.
+type Callbacks = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// This worker, as it sees itself; what the primary has of it is a [`Worker`](crate::Worker). Node:
 /// `cluster.worker` and, for messages, `process`.
@@ -136,10 +134,7 @@ pub(crate) fn begin(
 
 /// Makes this process its own and only worker. What it sends is given to `callbacks`. SIGTERM and SIGINT begin its
 /// drain; a second one ends it.
-pub(crate) fn begin_unclustered(
-    settings: Settings,
-    callbacks: Box<dyn Fn(&[u8]) + Send + Sync>,
-) -> io::Result<ThisWorker> {
+pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io::Result<ThisWorker> {
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
     let within = settings.drain_timeout;
