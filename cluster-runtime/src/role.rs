@@ -13,6 +13,9 @@ pub(crate) enum Process {
     Worker,
 }
 
+/// Which start of the code this is. The only one there is: a reload, which will make others, is not built yet.
+pub(crate) const GENERATION: u64 = 1;
+
 static PROCESS: AtomicU8 = AtomicU8::new(Process::Plain as u8);
 
 /// Said once at each birth, before another thread exists; and when a cluster begins or ends.
@@ -29,7 +32,8 @@ pub(crate) fn get() -> Process {
     }
 }
 
-/// Whether this process is not a worker. True in a program that has no cluster. Node: `cluster.isPrimary`.
+/// Whether this is the process that was started: true also in a program that has no cluster, and before
+/// [`start`](crate::Cluster::start); false in `preload`. Node: `cluster.isPrimary`.
 pub fn is_primary() -> bool {
     matches!(get(), Process::Plain | Process::Primary)
 }

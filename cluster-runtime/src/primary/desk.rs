@@ -79,9 +79,9 @@ impl Worker {
         self.record.pid.get()
     }
 
-    /// Which start of the code it belongs to, from 1 on.
+    /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
-        crate::worker::GENERATION
+        crate::role::GENERATION
     }
 
     /// What it is doing. Node: `worker.state`.
@@ -93,7 +93,8 @@ impl Worker {
     /// Node: `worker.send`.
     ///
     /// # Errors
-    /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read.
+    /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read,
+    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
         match self.record.here {
             Some(deliver) => {
@@ -112,7 +113,8 @@ impl Worker {
     }
 
     /// Sends it a signal. With [`Signal::TERM`] it drains, and is killed if it has not ended in time. The end is
-    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.kill`.
+    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.process.kill`; its
+    /// `worker.kill` disconnects first.
     pub fn kill(&self, signal: Signal) {
         self.order(Input::Kill { id: self.id, signal });
     }
@@ -162,10 +164,10 @@ impl fmt::Debug for Worker {
 }
 
 /// Adds a worker. Returns at once; the process is there from the event `fork` on. In the primary, from callbacks
-/// and from [`primary`](crate::Cluster::primary). Node: `cluster.fork`.
+/// and from [`primary`](crate::Cluster::primary). In a cluster that stops it has no effect. Node: `cluster.fork`.
 ///
 /// # Panics
-/// Outside of a primary that runs.
+/// Outside of a primary that runs; unclustered too, where there is none.
 pub fn fork() -> Worker {
     let worker = DESK.with_borrow_mut(|desk| {
         let desk = desk.as_mut()?;
@@ -177,14 +179,15 @@ pub fn fork() -> Worker {
     worker.expect("cluster::fork() works in the primary only, on its main thread: call it from a callback")
 }
 
-/// All workers that live or are about to, by id. Empty outside of the primary. Node: `cluster.workers`.
+/// All workers that live, and those that [`fork`] was asked for, by id. Empty outside of the primary. Node:
+/// `cluster.workers`.
 pub fn workers() -> Vec<Worker> {
     DESK.with_borrow(|desk| {
         desk.as_ref().map(|desk| desk.workers.values().cloned().collect()).unwrap_or_default()
     })
 }
 
-/// The worker with this id, if it lives. Node: `cluster.workers[id]`.
+/// The worker with this id, if it lives; in the primary. Node: `cluster.workers[id]`.
 pub fn get(id: u64) -> Option<Worker> {
     DESK.with_borrow(|desk| desk.as_ref().and_then(|desk| desk.workers.get(&Id(id)).cloned()))
 }

@@ -22,7 +22,7 @@ use crate::error::SendError;
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, ListenerId, PROTOCOL, ToPrimary, ToWorker};
 use crate::report;
-use crate::role::{self, Process};
+use crate::role::{self, GENERATION, Process};
 use crate::sys::{process, signal};
 
 #[cfg(feature = "actix")]
@@ -36,9 +36,6 @@ pub(crate) mod inbox;
 mod link;
 mod receive;
 mod unclustered;
-
-/// The only one there is: a reload, which will make others, is not built yet.
-pub(crate) const GENERATION: u64 = 1;
 
 /// After the primary's death: what has been begun may be finished, and no more.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
@@ -75,7 +72,7 @@ pub struct ThisWorker {
 }
 
 /// This worker. In a program without a cluster, and where the body runs unclustered, one that is alone: id 1,
-/// slot 0. Node: `cluster.worker`.
+/// slot 0; without a cluster, what it sends goes nowhere. Node: `cluster.worker`.
 ///
 /// # Panics
 /// In the primary, which is none, and in `preload`, from which there will be many.
@@ -99,9 +96,9 @@ fn here() -> &'static Here {
     HERE.get_or_init(|| Here::new(1, 0, Settings::default(), To::Unclustered(Box::new(|_| {}))))
 }
 
-/// Resolves when this worker is to finish and everything that was handed to it has been accepted: give it to a
-/// server as its signal to shut down gracefully, and nothing is lost. Never resolves in a program without a
-/// cluster.
+/// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for what should
+/// say goodbye before the process ends, a WebSocket or a queue. A `cluster::actix::HttpServer` needs to be told nothing.
+/// Unclustered, SIGTERM or SIGINT brings it about. Never resolves in a program without a cluster.
 pub async fn shutdown_signal() {
     here().drain.empty().await;
 }
@@ -177,16 +174,20 @@ impl ThisWorker {
         std::process::id()
     }
 
-    /// Which start of the code it belongs to, from 1 on.
+    /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
         GENERATION
     }
 
-    /// Sends the primary a message, which arrives there at `on_message`, in order. Never waits. Node:
+    /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
+    /// waits: what the socket does not take is written later, and before the process ends if `main` returns. Node:
     /// `process.send`.
     ///
+    /// Unclustered, the callback runs here and now, on this thread.
+    ///
     /// # Errors
-    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read.
+    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read,
+    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
         match &here().to {
             To::Primary(link) => link.send_user(&message),
@@ -197,19 +198,21 @@ impl ThisWorker {
         }
     }
 
-    /// The messages that the primary sends to this worker. Node: `process.on('message')`.
+    /// The messages that the primary sends to this worker, from the first one on. Node: `process.on('message')`.
     pub fn messages<M: DeserializeOwned>(&self) -> Messages<M> {
         here().inbox.subscribe()
     }
 
     /// Says that this worker is up, where it listens to nothing. One that neither listens nor says so within
-    /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck.
+    /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck and killed. Once is enough; Node has no
+    /// word for it.
     pub fn ready(&self) {
         here().tell(&ToPrimary::Ready);
     }
 
-    /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place.
-    /// Node: `cluster.worker.disconnect`.
+    /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
+    /// at once; servers, [`shutdown_signal`] and [`messages`](ThisWorker::messages) end when they may. A worker in which
+    /// nothing of these is in use exits with status 0. Node: `cluster.worker.disconnect`.
     pub fn disconnect(&self) {
         let here = here();
         match &here.to {
@@ -218,8 +221,9 @@ impl ThisWorker {
         }
     }
 
-    /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
-    /// [`start`](crate::Cluster::start).
+    /// Builds the runtime that the cluster was given, and runs the body of `main` in it; then waits, for 5 s at most,
+    /// until the last messages are written. Called once, right after [`start`](crate::Cluster::start). A runtime that
+    /// can't be built ends the worker with status 1.
     ///
     /// # Panics
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
@@ -245,7 +249,8 @@ impl ThisWorker {
         }
     }
 
-    /// Runs the body of a `main` that is not async. Called once, right after [`start`](crate::Cluster::start).
+    /// Runs the body of a `main` that is not async, and waits for the last messages as
+    /// [`block_on`](ThisWorker::block_on) does. Called once, right after [`start`](crate::Cluster::start).
     pub fn run<T>(self, body: impl FnOnce() -> T) -> T {
         let output = body();
         if let To::Primary(link) = &here().to {
