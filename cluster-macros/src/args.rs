@@ -22,7 +22,8 @@ pub(crate) struct Args {
 
 /// A call on the builder: `.workers(::cluster::Workers::Cpus)`.
 pub(crate) struct Call {
-    /// The method, which is also the argument's name, with the argument's span: an editor shows the method's page there.
+    /// The method, which is also the argument's name, with the argument's span: an editor shows the method's
+    /// page there.
     pub(crate) name: Ident,
     pub(crate) value: Value,
     pub(crate) span: Span,
@@ -209,7 +210,8 @@ impl Errors {
     }
 }
 
-/// `name = value, name, ..`. An argument that cannot be parsed costs only itself, so that the others are still checked.
+/// `name = value, name, ..`. An argument that cannot be parsed costs only itself, so that the others are
+/// still checked.
 fn split(tokens: TokenStream, errors: &mut Errors) -> Vec<(Ident, Option<Expr>)> {
     let mut given = Vec::new();
     let parser = |input: ParseStream| {
@@ -268,8 +270,8 @@ impl Takes {
             (Takes::Workers, Lit::Str(text)) => choice(name, text, &[("cpus", Value::Cpus)], " or a number"),
             (Takes::Workers, Lit::Int(int)) if int.base10_digits() == "0" => Err(Error::new(
                 int.span(),
-                "`workers` may not be 0: to run the body unclustered, in the process that was started, start the program \
-                 with CLUSTER_WORKERS=0",
+                "`workers` may not be 0: to run the body unclustered, in the process that was started, \
+                 start the program with CLUSTER_WORKERS=0",
             )),
             (Takes::Workers, Lit::Int(int)) => number(name, int, 1, usize::MAX as u64).map(Value::Workers),
             (Takes::Number { least, most }, Lit::Int(int)) => {
@@ -373,7 +375,8 @@ fn unknown(name: &str) -> String {
         None => String::new(),
     };
     let known: Vec<_> = ARGUMENTS.iter().map(|(known, ..)| format!("`{known}`")).collect();
-    format!("unknown argument `{name}`{hint}\nthe arguments are {}", list(&known, "and"))
+    let known = list(&known, "and");
+    format!("unknown argument `{name}`{hint}\nthe arguments are {known}")
 }
 
 /// The argument that differs least, if it is near enough to be a slip of the hand.

@@ -16,8 +16,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
 pub(crate) fn expand_with(actix: bool, args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = Args::parse(args, actix, &mut errors);
-    // On an error the item is written all the same: editors go on to complete in the body, and rustc does not also
-    // complain that `main` is missing.
+    // On an error the item is written all the same: editors go on to complete in the body, and rustc does not
+    // also complain that `main` is missing.
     let mut tokens = match syn::parse2::<Main>(item.clone()) {
         Ok(main) => {
             main.check(&args, &mut errors);
@@ -32,7 +32,8 @@ pub(crate) fn expand_with(actix: bool, args: TokenStream, item: TokenStream) -> 
     tokens
 }
 
-/// `fn main`, its body left as it was typed: what is wrong in there is for rustc to say, in its own words and place.
+/// `fn main`, its body left as it was typed: what is wrong in there is for rustc to say, in its own words and
+/// place.
 struct Main {
     attrs: Vec<Attribute>,
     vis: Visibility,
@@ -48,7 +49,8 @@ impl Parse for Main {
         let sig = input.parse()?;
         let content;
         let brace = braced!(content in input);
-        // The body moves into a function of its own; what was said of all of it stays true for all that is generated.
+        // The body moves into a function of its own; what was said of all of it stays true for all that is
+        // generated.
         attrs.extend(content.call(Attribute::parse_inner)?.into_iter().map(|mut attr| {
             attr.style = AttrStyle::Outer;
             attr
@@ -61,8 +63,8 @@ impl Main {
     fn check(&self, args: &Args, errors: &mut Errors) {
         let sig = &self.sig;
         if sig.ident != "main" {
-            let message = "`#[cluster::main]` is for `fn main`: a fork is made of the whole process, before all else. \
-                 Elsewhere use `cluster::Cluster` by hand";
+            let message = "`#[cluster::main]` is for `fn main`: a fork is made of the whole process, \
+                 before all else. Elsewhere use `cluster::Cluster` by hand";
             errors.push(Error::new(sig.ident.span(), message));
         }
         if !sig.inputs.is_empty() {
@@ -74,11 +76,13 @@ impl Main {
         match (sig.asyncness, args.runtime()) {
             (Some(_), Some((Runtime::None, span))) => errors.push(Error::new(
                 span,
-                "`runtime = \"none\"` is for a `fn main` that is not async: remove `async`, or choose another runtime",
+                "`runtime = \"none\"` is for a `fn main` that is not async: remove `async`, \
+                 or choose another runtime",
             )),
             (None, None) => errors.push(Error::new(
                 sig.fn_token.span,
-                "`fn main` is not async: write `async fn main`, or `runtime = \"none\"` for a body that needs no runtime",
+                "`fn main` is not async: write `async fn main`, \
+                 or `runtime = \"none\"` for a body that needs no runtime",
             )),
             (None, Some((runtime, span))) if runtime != Runtime::None => errors.push(Error::new(
                 span,
@@ -96,7 +100,8 @@ impl Main {
         let start = if sig.inputs.is_empty() && sig.generics.params.is_empty() {
             start(&sig, args)
         } else {
-            // Already refused: a call of it, or its signature on this page, would only add rustc's complaints to ours.
+            // Already refused: a call of it, or its signature on this page, would only add rustc's complaints
+            // to ours.
             (outer.inputs, outer.generics, outer.output) =
                 (Default::default(), Default::default(), ReturnType::Default);
             quote!(::core::unreachable!())
@@ -113,14 +118,17 @@ impl Main {
     }
 }
 
-/// The body, in a function of the same signature. An async block would read nearly the same, but would not know what `main`
-/// returns: a wrong type would be shown as that of the whole block, and `Err(Box::new(error))` would not become the
-/// `Box<dyn Error>` that it becomes in a function.
+/// The body, in a function of the same signature. An async block would read nearly the same, but would not
+/// know what `main` returns: a wrong type would be shown as that of the whole block, and
+/// `Err(Box::new(error))` would not become the `Box<dyn Error>` that it becomes in a function.
 fn inner(sig: &Signature, brace: syn::token::Brace, swapped: &Swapped) -> TokenStream {
     let Signature { asyncness, fn_token, ident, generics, inputs, output, .. } = sig;
     let (params, filter) = (&generics.params, &generics.where_clause);
     let params = (!params.is_empty()).then(|| quote!(<#params>));
-    let mut tokens = quote!(#asyncness #fn_token #ident #params (#inputs) #output #filter);
+    // Said of an async function only; under other attributes of this kind clippy sees a `main` that is not
+    // one.
+    let allow = asyncness.map(|_| quote!(#[allow(clippy::future_not_send, clippy::unused_async)]));
+    let mut tokens = quote!(#allow #asyncness #fn_token #ident #params (#inputs) #output #filter);
     brace.surround(&mut tokens, |tokens| {
         swapped.import.to_tokens(tokens);
         swapped.body.to_tokens(tokens);

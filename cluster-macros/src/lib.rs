@@ -28,6 +28,7 @@ mod swap;
 /// fn main() -> std::io::Result<()> {
 ///     #[allow(unused_imports)]
 ///     use HttpServer as _; // keeps the import above from being reported as unused
+///     #[allow(clippy::future_not_send, clippy::unused_async)]
 ///     async fn main() -> std::io::Result<()> {
 ///         use ::cluster::actix::HttpServer;
 ///         /* the body */
@@ -68,8 +69,8 @@ mod swap;
 ///
 /// | argument | value | meaning | default | environment |
 /// | --- | --- | --- | --- | --- |
-/// | `restart` | `"always"`, `"on-failure"`, `"never"` | when a worker that ended is replaced. Never after an exit that was asked for; `"on-failure"` only after a non-zero status or a signal | `"always"` | `CLUSTER_RESTART` |
-/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many workers may die within `restart_window` before they have served; one more, and the cluster gives up and ends with an error | 5 for each worker | `CLUSTER_MAX_RESTARTS` |
+/// | `restart` | `"always"`, `"on-failure"`, `"never"` | when a worker that ended is replaced; none is after an exit that was asked for. `"on-failure"`: only after a non-zero status or a signal | `"always"` | `CLUSTER_RESTART` |
+/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many workers may die within `restart_window` before they have served; one more, and the cluster gives up and ends with an error | five for each worker | `CLUSTER_MAX_RESTARTS` |
 /// | `restart_window` | duration | see `max_restarts` | `"60s"` | `CLUSTER_RESTART_WINDOW` |
 /// | `startup_timeout` | duration | a worker that is not up by then is killed, and counts as failed | `"60s"` | `CLUSTER_STARTUP_TIMEOUT` |
 /// | `drain_timeout` | duration | a worker told to leave finishes what it has; if it has not ended half a second after this, it is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
@@ -104,7 +105,7 @@ mod swap;
 /// `actix`, wherever the body of `main` says `HttpServer`, it means `cluster::actix::HttpServer`, which has the same
 /// methods and listens through the primary. This holds
 ///
-/// - for the bare name, imported outside of `main` (`use actix_web::HttpServer`, `use actix_web::*`) or not;
+/// - for the bare name, imported outside of `main` (`use actix_web::HttpServer`, `use actix_web::*`);
 /// - for `use actix_web::HttpServer`, `use actix_web::{App, HttpServer as Server}` and the like inside the body;
 /// - for the path `actix_web::HttpServer` in the body;
 /// - within macro calls in the body.

@@ -1,4 +1,5 @@
-//! `HttpServer` in the body of `main` means the cluster's, however the body spells it and wherever it was imported.
+//! `HttpServer` in the body of `main` means the cluster's, however the body spells it and wherever it was
+//! imported.
 //!
 //! It is done on tokens, so that it reaches into macro calls too. Three spellings:
 //! - a path `actix_web::HttpServer` becomes `::cluster::actix::HttpServer`;
@@ -32,7 +33,8 @@ impl Swapped {
 
 pub(crate) fn swap(body: TokenStream, cluster: &Path) -> Swapped {
     let tokens: Vec<TokenTree> = body.into_iter().collect();
-    let mut swap = Swap { cluster, globs: Vec::new(), local: declared(&tokens), marks: Vec::new() };
+    let mut swap =
+        Swap { cluster, named: false, globs: Vec::new(), local: declared(&tokens), marks: Vec::new() };
     let imports = Imports::of(&tokens);
     let bare = if imports.is_empty() { bare(&tokens) } else { None };
     if let Some(name) = &bare {
@@ -44,9 +46,12 @@ pub(crate) fn swap(body: TokenStream, cluster: &Path) -> Swapped {
 
 struct Swap<'a> {
     cluster: &'a Path,
+    /// Whether a block around has an import of its own.
+    named: bool,
     /// The globs in force at this depth: the name may come from any of them.
     globs: Vec<ItemUse>,
-    /// Modules and enums of the body itself: a glob of one of them means nothing outside, and brings no server.
+    /// Modules and enums of the body itself: a glob of one of them means nothing outside, and brings no
+    /// server.
     local: Vec<Ident>,
     marks: Vec<TokenStream>,
 }
@@ -92,20 +97,21 @@ impl Swap<'_> {
     /// The tokens within one pair of braces.
     fn block(&mut self, tokens: &[TokenTree]) -> TokenStream {
         let imports = Imports::of(tokens);
-        let bare = if imports.named || imports.globs.is_empty() { None } else { bare(tokens) };
-        let depth = self.globs.len();
-        let outside = imports
-            .globs
-            .into_iter()
-            .filter(|glob| !self.local.iter().any(|ident| starts(&glob.tree, ident)));
-        self.globs.extend(outside.collect::<Vec<_>>());
-        // A glob here would win over a `use` further out: the import goes beside it, where it wins over the glob.
+        let (named, depth) = (self.named, self.globs.len());
+        self.named |= imports.named;
+        let bare = if self.named || imports.globs.is_empty() { None } else { bare(tokens) };
+        let local = &self.local;
+        let outside = |glob: &ItemUse| !local.iter().any(|ident| starts(&glob.tree, ident));
+        self.globs.extend(imports.globs.into_iter().filter(outside));
+        // A glob here would win over a `use` further out: the import goes beside it, where it wins over the
+        // glob.
         let mut beside = bare.map(|name| {
             self.mark(&name);
             self.import()
         });
         let tokens = self.tokens(tokens, &mut beside);
         self.globs.truncate(depth);
+        self.named = named;
         tokens
     }
 
@@ -167,8 +173,8 @@ impl Swap<'_> {
         quote!(use #cluster::actix::#name;)
     }
 
-    /// Names the user's import once. With the span of the name in the body: should there be no such import, that is the
-    /// place to say so.
+    /// Names the user's import once. With the span of the name in the body: should there be no such import,
+    /// that is the place to say so.
     fn mark(&mut self, name: &Ident) {
         let globs = &self.globs;
         let mark = quote_spanned!(name.span()=> #[allow(unused_imports)] use #name as _;);
@@ -246,7 +252,8 @@ enum Within {
     Deeper,
 }
 
-/// The tree without `actix_web::HttpServer`, which is put into `taken` as `HttpServer` or `HttpServer as Name`.
+/// The tree without `actix_web::HttpServer`, which is put into `taken` as `HttpServer` or `HttpServer as
+/// Name`.
 fn without_server(tree: &UseTree, within: Within, taken: &mut Vec<TokenStream>) -> Option<UseTree> {
     match tree {
         UseTree::Name(name) if within == Within::Actix && name.ident == NAME => {

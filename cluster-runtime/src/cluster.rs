@@ -15,6 +15,7 @@ use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::report;
 use crate::role::{self, Process};
+use crate::sys::signal::Signals;
 use crate::sys::{fork, process, signal};
 use crate::worker::{self, ThisWorker};
 
@@ -295,14 +296,14 @@ fn clustered(
         }
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
-            primary.leave()?;
-            return be_worker(newborn, settings);
+            let (signals, _) = primary.leave();
+            return be_worker(newborn, settings, Some(signals));
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
-            let preloads = primary.leave()?;
+            let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload), settings);
+            return be_worker(cradle.serve(preload, signals), settings, None);
         }
     };
     primary.close()?;
@@ -315,9 +316,9 @@ fn clustered(
     Ok(Role::Primary(end))
 }
 
-fn be_worker(newborn: Newborn, settings: Settings) -> io::Result<Role> {
+fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> io::Result<Role> {
     let Newborn { id, slot, channel, primary } = newborn;
-    match worker::begin(id, slot, channel, primary, settings) {
+    match worker::begin(id, slot, channel, primary, settings, signals) {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => {
             // It can't return as the primary that it is not.

@@ -154,7 +154,12 @@ impl Settings {
     }
 
     /// What the builder can get wrong, and the attribute can't.
-    fn checked(self) -> Result<Settings, BadSetting> {
+    fn checked(mut self) -> Result<Settings, BadSetting> {
+        // For ever, as far as anybody will see; and a clock can be added to it.
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        for time in [&mut self.restart_window, &mut self.startup_timeout, &mut self.drain_timeout] {
+            *time = (*time).min(LONGEST);
+        }
         let zero = |name: &str| Err(BadSetting(format!("`{name}` may not be 0")));
         for (name, value) in [
             ("restart_window", self.restart_window),
@@ -272,6 +277,15 @@ mod tests {
         ] {
             assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn for_ever_is_a_time_too() {
+        let settings = with("CLUSTER_DRAIN_TIMEOUT", "6000000000000000h").unwrap_err();
+        assert!(settings.to_string().contains("CLUSTER_DRAIN_TIMEOUT"));
+        let settings = Settings { drain_timeout: Duration::MAX, ..Settings::default() };
+        let settings = settings.with_environment(|_| None).unwrap();
+        assert!(std::time::Instant::now().checked_add(settings.drain_timeout).is_some());
     }
 
     #[test]

@@ -117,6 +117,8 @@ impl fmt::Debug for Signal {
 pub struct Exit {
     pub(crate) status: ExitStatus,
     pub(crate) reason: Reason,
+    /// Its end was asked for, however it came.
+    pub(crate) asked: bool,
     pub(crate) lived: Duration,
 }
 
@@ -165,10 +167,10 @@ impl Exit {
         }
     }
 
-    /// Whether the end was asked for, as [`Reason::Asked`] says it. Such a worker is not respawned. Node:
-    /// `worker.exitedAfterDisconnect`.
+    /// Whether the end was asked for, also where the worker was not done in time and had to be killed. Such a worker is
+    /// not respawned. Node: `worker.exitedAfterDisconnect`.
     pub fn exited_after_disconnect(&self) -> bool {
-        self.reason == Reason::Asked
+        self.asked
     }
 
     /// Why it ended.
@@ -215,7 +217,8 @@ mod tests {
 
     #[test]
     fn p02_six_ends_read_as_six_reports() {
-        let exit = |status, reason| Exit { status, reason, lived: Duration::from_millis(1500) };
+        let lived = Duration::from_millis(1500);
+        let exit = |status, reason| Exit { status, reason, asked: reason == Reason::Asked, lived };
         let ends = [
             exit(ExitStatus::Code(0), Reason::Asked),
             exit(ExitStatus::Code(0), Reason::Finished),

@@ -134,8 +134,6 @@ mod race;
 mod report;
 mod role;
 mod sys;
-// Serving is for frameworks, and each is a feature: without any, nobody asks a worker for a socket or a lane.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};

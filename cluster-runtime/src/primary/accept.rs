@@ -8,7 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::lane::{Connection, Lanes};
-use super::listen::Listeners;
+use super::listen::{Listener, Listeners};
 use super::{Source, lane};
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
@@ -44,6 +44,14 @@ impl Door {
         epoll.add(&listener.socket, Source::Listener(id).name(), Interest::Nothing)?;
         self.gates.insert(id, Gate { interest: Interest::Nothing, rest: None });
         Ok(())
+    }
+
+    /// Forgets a listener that is about to be closed.
+    pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
+        self.gates.remove(&id);
+        if let Err(error) = epoll.remove(&listener.socket) {
+            report::error(format_args!("taking a listener out of the epoll set: {error}"));
+        }
     }
 
     /// When a listener that rests is to be tried again.
@@ -141,11 +149,8 @@ impl Door {
                     Err(_) => break,
                 }
             }
-            if let Err(error) = epoll.remove(&listener.socket) {
-                report::error(format_args!("taking a listener out of the epoll set: {error}"));
-            }
+            self.remove(id, listener, epoll);
         }
-        self.gates.clear();
         std::mem::take(&mut self.waiting).len()
     }
 

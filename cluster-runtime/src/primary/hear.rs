@@ -89,6 +89,12 @@ impl Loop {
 
     fn bind(&mut self, id: Id, call: Call, key: Key, backlog: u32) {
         self.somebody_bound = true;
+        if self.fleet.is_stopping() {
+            // Its lane will be empty and at its end, and it goes as any other does; an error would be its last word.
+            let nowhere = BoundTo { listener: ListenerId(0), address: key.0 };
+            hub::tell(id, &ToWorker::Bound { call, result: Ok(nowhere) }, None);
+            return;
+        }
         if let Some(first) = self.held.refused.get(&key)
             && *first != id
             && self.is_undecided(*first)
@@ -106,7 +112,7 @@ impl Loop {
     fn adopt(&mut self, id: Id, call: Call, socket: Option<OwnedFd>) {
         self.somebody_bound = true;
         let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"));
-        let found = socket.and_then(|socket| self.listeners.adopt(socket));
+        let found = socket.and_then(|socket| self.listeners.adopt(id, socket));
         self.answer_bound(id, call, found);
     }
 
@@ -137,7 +143,11 @@ impl Loop {
         let Some(member) = self.fleet.member(id) else { return Ok(()) };
         let leaving = matches!(member.life, Life::Draining { .. } | Life::Killed { .. });
         let slot = member.slot;
-        let (lane, theirs) = match self.lanes.open(id, slot, listeners.clone()) {
+        let opened = match listeners.iter().find(|listener| self.listeners.get(**listener).is_none()) {
+            Some(_) if !leaving => Err(io::Error::new(io::ErrorKind::NotFound, "no such listening socket")),
+            _ => self.lanes.open(id, slot, listeners.clone()),
+        };
+        let (lane, theirs) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()) }, None);

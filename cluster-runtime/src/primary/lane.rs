@@ -25,6 +25,9 @@ pub(crate) struct Connection {
     pub(crate) peer: Option<SocketAddr>,
 }
 
+/// One for each serving thread, and then some.
+const MOST_LANES: usize = 1024;
+
 #[derive(Debug)]
 struct Lane {
     worker: Id,
@@ -65,6 +68,10 @@ impl Lanes {
         slot: usize,
         listeners: Vec<ListenerId>,
     ) -> io::Result<(LaneId, OwnedFd)> {
+        if self.ids_of(worker).len() >= MOST_LANES {
+            // Each costs the primary two descriptors: a worker that asks for ever harms only itself.
+            return Err(io::Error::other(format!("a worker may have {MOST_LANES} lanes, and this one has")));
+        }
         let (tx, rx) = scm::packet_pair()?;
         let theirs = rx.try_clone()?;
         self.last += 1;

@@ -1,9 +1,10 @@
 //! The listening sockets: bound for whoever asks first, shared by all, held until the cluster ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
+use super::slot::Id;
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, ListenerId};
 use crate::sys::socket;
@@ -19,6 +20,8 @@ pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     identity: u64,
+    /// The workers that gave it to us; empty for one that we bound, which stays.
+    givers: BTreeSet<Id>,
     file: Option<SocketFile>,
 }
 
@@ -53,13 +56,29 @@ impl Listeners {
 
     /// Takes over a socket that a worker has, or finds the one it is: workers that were started with one
     /// inherited socket all send that one.
-    pub(crate) fn adopt(&mut self, socket: OwnedFd) -> io::Result<Found> {
+    pub(crate) fn adopt(&mut self, giver: Id, socket: OwnedFd) -> io::Result<Found> {
         socket::prepare_adopted(&socket)?;
         let identity = socket::identity(&socket)?;
-        if let Some((id, _)) = self.listeners.iter().find(|(_, listener)| listener.identity == identity) {
-            return self.found(*id);
+        let known = self.listeners.iter_mut().find(|(_, listener)| listener.identity == identity);
+        if let Some((id, listener)) = known {
+            if !listener.givers.is_empty() {
+                listener.givers.insert(giver);
+            }
+            let id = *id;
+            return self.found(id);
         }
-        Ok((self.insert(socket, None)?, true))
+        let bound = self.insert(socket, None)?;
+        if let Some(listener) = self.listeners.get_mut(&bound.listener) {
+            listener.givers.insert(giver);
+        }
+        Ok((bound, true))
+    }
+
+    /// A worker has ended. Yields the sockets that were given by it and by nobody else who lives: they go with it,
+    /// as they would have if it had kept them.
+    pub(crate) fn bereave(&mut self, giver: Id) -> Vec<(ListenerId, Listener)> {
+        let orphaned = |listener: &mut Listener| listener.givers.remove(&giver) && listener.givers.is_empty();
+        self.listeners.extract_if(.., |_, listener| orphaned(listener)).collect()
     }
 
     pub(crate) fn get(&self, id: ListenerId) -> Option<&Listener> {
@@ -85,7 +104,10 @@ impl Listeners {
         let identity = socket::identity(&socket)?;
         self.last += 1;
         let id = ListenerId(self.last);
-        self.listeners.insert(id, Listener { socket, address: address.clone(), identity, file });
+        self.listeners.insert(
+            id,
+            Listener { socket, address: address.clone(), identity, givers: BTreeSet::new(), file },
+        );
         Ok(BoundTo { listener: id, address })
     }
 

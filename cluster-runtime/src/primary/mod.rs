@@ -226,12 +226,13 @@ impl Loop {
 
     /// In a child: lets go of everything, and destroys nothing. Every descriptor is closed by its owner here;
     /// what the user's callbacks captured is forgotten, since its destructors are the primary's to run.
-    pub(crate) fn leave(self) -> io::Result<Option<Preloads>> {
+    ///
+    /// The signals are given back blocked: whoever this is now unblocks them when it has its own handlers.
+    pub(crate) fn leave(self) -> (Signals, Option<Preloads>) {
         std::mem::forget(self.callbacks);
         hub::close_all();
         desk::close();
-        self.signals.restore()?;
-        Ok(self.preloads)
+        (self.signals, self.preloads)
     }
 
     /// In the primary: puts everything back as it was, so that the program may go on, or start again.
@@ -289,7 +290,7 @@ impl Loop {
     }
 
     fn born(&mut self, id: Id, pid: u32) -> Turn {
-        let watched = Child::new(pid).and_then(|child| {
+        let watched = Child::or_end(pid).and_then(|child| {
             self.epoll.add(&child, Source::Child(id).name(), Interest::Read)?;
             hub::attend(id, &self.epoll, Source::Channel(id).name())?;
             Ok(child)
@@ -300,7 +301,6 @@ impl Loop {
                 desk::born(id, pid);
                 self.step(Input::Born { id })
             }
-            // It sees its channel close, and goes. Its status can't be awaited; it is reaped by whoever follows us.
             Err(error) => self.unborn(id, &error),
         }
     }
@@ -432,6 +432,10 @@ impl Loop {
         let unread = self.lanes.reclaim(id);
         self.announced.retain(|(worker, _)| *worker != id);
         self.release_held(id);
+        for (listener, gone) in self.listeners.bereave(id) {
+            report::info(format_args!("{} is closed: it was given by a worker that has ended", gone.address));
+            self.door.remove(listener, &gone, &self.epoll);
+        }
         self.door.take_back(unread, &mut self.lanes, &self.epoll);
         self.step(Input::Exited { id, status })
     }
@@ -490,7 +494,14 @@ impl Loop {
         let now = Instant::now();
         self.callbacks.run_timers(now);
         if self.nursery.tick(now)? {
-            self.start_nursery()?;
+            match self.start_nursery() {
+                // The workers that live serve on.
+                Err(Departure::Broken(error)) => {
+                    report::error(format_args!("starting the nursery: {error}; it is tried again"));
+                    self.nursery.later(now);
+                }
+                started => started?,
+            }
         }
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);

@@ -23,7 +23,8 @@ use crate::ipc::channel::decode;
 use crate::report;
 use crate::sys::fork::{self, Birth};
 use crate::sys::pidfd::{Child, Status};
-use crate::sys::{process, scm, signal};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{process, scm};
 use serde::{Deserialize, Serialize};
 
 /// Primary → nursery, with the worker's end of its channel.
@@ -85,7 +86,7 @@ impl Nursery {
         match fork::fork()? {
             Birth::Child => Ok(Start::Nursery(Cradle { socket: theirs, primary })),
             Birth::Parent { child } => {
-                let child = Child::new(child)?;
+                let child = Child::or_end(child)?;
                 self.process = Some(Process { child, socket: ours, ready: false, ready_by: now + within });
                 Ok(Start::Primary)
             }
@@ -178,6 +179,11 @@ impl Nursery {
         Ok(self.start_at.is_some_and(|at| at <= now))
     }
 
+    /// It could not be started; it is to be tried again.
+    pub(crate) fn later(&mut self, now: Instant) {
+        self.start_at = Some(now + self.streak.lengthen(0).max(Duration::from_millis(100)));
+    }
+
     /// No more births. Yields those that are now not to be.
     pub(crate) fn stop(&mut self) -> io::Result<Vec<Id>> {
         self.start_at = None;
@@ -218,8 +224,8 @@ pub(crate) struct Cradle {
 
 impl Cradle {
     /// Preloads, then forks on request. Returns in each worker; in the nursery, never.
-    pub(crate) fn serve(self, preload: Preload) -> Newborn {
-        match self.try_serve(preload) {
+    pub(crate) fn serve(self, preload: Preload, signals: Signals) -> Newborn {
+        match self.try_serve(preload, signals) {
             Ok(newborn) => newborn,
             Err(error) => {
                 report::error(format_args!("the nursery ends: {error}"));
@@ -228,8 +234,9 @@ impl Cradle {
         }
     }
 
-    fn try_serve(self, preload: Preload) -> io::Result<Newborn> {
+    fn try_serve(self, preload: Preload, signals: Signals) -> io::Result<Newborn> {
         signal::ignore_interrupt()?;
+        signals.restore()?;
         process::signal_on_parent_death()?;
         if process::parent() != self.primary {
             std::process::exit(0);

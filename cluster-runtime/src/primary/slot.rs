@@ -52,6 +52,8 @@ pub(crate) struct Member {
     pub(crate) exists: bool,
     /// Its end was asked for, by either side.
     pub(crate) asked: bool,
+    /// Its code runs.
+    pub(crate) online: bool,
     /// Its channel is open.
     pub(crate) connected: bool,
     /// It has finished a connection: it can do its work.
@@ -70,6 +72,7 @@ impl Member {
             life: Life::Unborn,
             born: now,
             exists: false,
+            online: false,
             asked: false,
             connected: true,
             proven: false,
@@ -121,7 +124,7 @@ impl Member {
             ExitStatus::Code(_) | ExitStatus::Unknown => Reason::Failed,
             ExitStatus::Signal(_) => Reason::Killed,
         };
-        Exit { status, reason, lived: now.duration_since(self.born) }
+        Exit { status, reason, asked: self.asked, lived: now.duration_since(self.born) }
     }
 
     /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.

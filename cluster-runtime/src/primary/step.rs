@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
 use crate::config::Restart;
-use crate::event::{Exit, ExitStatus, Reason, Signal};
+use crate::event::{Exit, ExitStatus, Signal};
 
 /// What happened.
 #[derive(Debug)]
@@ -289,6 +289,9 @@ impl Fleet {
         if let Life::Starting { ready_by } = member.life {
             member.life = Life::Online { ready_by };
         }
+        if std::mem::replace(&mut member.online, true) {
+            return;
+        }
         out.push(Effect::Publish(Event::Online(id)));
     }
 
@@ -411,12 +414,12 @@ impl Fleet {
             return;
         }
         let respawned = supervise::is_respawned(self.rules.restart, &exit);
-        if !respawned && exit.reason != Reason::Asked && exit.code() != Some(0) {
+        if !respawned && !exit.asked && exit.code() != Some(0) {
             // Told only if nobody is left in the end.
             self.failure = Some(Failure::NobodyLeft { exit: exit.clone() });
         }
         // Nothing would be better the second time: a port in use stays in use.
-        let unfit = member.first && !self.has_served && exit.reason != Reason::Asked;
+        let unfit = member.first && !self.has_served && !exit.asked;
         if unfit && (respawned || exit.code() != Some(0)) {
             self.failure = Some(Failure::NotStarted { id, exit });
             self.kill_everybody(out);

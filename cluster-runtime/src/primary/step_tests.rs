@@ -1,7 +1,7 @@
 //! The fleet's policy, without a process.
 
 use super::*;
-use crate::event::State;
+use crate::event::{Reason, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -331,4 +331,22 @@ fn a_channel_that_ends_is_told_once_and_the_worker_given_a_drains_time() {
     assert_eq!(world.state(1), State::Disconnected);
     let effects = world.dies(1, KILLED);
     assert!(!effects.contains(&Effect::Publish(Event::Disconnect(Id(1)))));
+}
+
+#[test]
+fn who_was_asked_to_leave_and_had_to_be_killed_is_not_replaced_either() {
+    let mut world = World::serving(2);
+    world.tell(Input::Disconnect { id: Id(1) });
+    assert_eq!(signals(&world.after(6 * SECOND), Signal::KILL), 1);
+    let effects = world.dies(1, KILLED);
+    assert!(spawns(&effects).is_empty());
+    let Some(Effect::Publish(Event::Exit(_, exit))) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!((exit.reason(), exit.exited_after_disconnect()), (Reason::TimedOut, true));
+}
+
+#[test]
+fn a_worker_that_says_twice_that_it_is_online_is_told_of_once() {
+    let mut world = World::new(1, |_| {});
+    assert_eq!(world.tell(Input::Online { id: Id(1) }).len(), 1);
+    assert_eq!(world.tell(Input::Online { id: Id(1) }), []);
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::Restart;
-use crate::event::{Exit, Reason};
+use crate::event::Exit;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ impl Deaths {
 /// Whether a slot is to be filled again after this end.
 pub(crate) fn is_respawned(restart: Restart, exit: &Exit) -> bool {
     match restart {
-        _ if exit.reason == Reason::Asked => false,
+        _ if exit.exited_after_disconnect() => false,
         Restart::Always => true,
         Restart::OnFailure => exit.code() != Some(0),
         Restart::Never => false,

@@ -20,10 +20,25 @@ pub(crate) enum Status {
 
 impl Child {
     /// `pid` must be a child of this process that has not been reaped: only so it can't be another's by now.
-    pub(crate) fn new(pid: u32) -> io::Result<Child> {
+    fn new(pid: u32) -> io::Result<Child> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("not a process id"))?;
         Ok(Child { fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// Watches a child, or makes sure that there is none: one that can't be watched would be lost sight of.
+    pub(crate) fn or_end(pid: u32) -> io::Result<Child> {
+        Child::new(pid).inspect_err(|_| {
+            // Ours and not reaped, so the number is still its own; and a SIGKILL ends the wait.
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            let ended = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+                .and_then(|()| nix::sys::wait::waitpid(pid, None));
+            if let Err(error) = ended {
+                crate::report::error(format_args!(
+                    "ending the process {pid}, which can't be watched: {error}"
+                ));
+            }
+        })
     }
 
     /// Sends a signal, by number. A child that has ended already is no error: it is dead, as was wanted or not.

@@ -3,12 +3,10 @@
 //! A connection's way through it: `receive` (off the lane) → the user's server → `account` (closed, given back).
 //! Its end: `drain`. Messages: `link` (the channel) → `inbox`.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -19,22 +17,31 @@ use self::inbox::{Inbox, Messages};
 use self::link::Link;
 use crate::config::{Runtime, Settings};
 use crate::error::SendError;
-use crate::event::Address;
-use crate::ipc::message::{BoundTo, ListenerId, PROTOCOL, ToPrimary, ToWorker};
+use crate::ipc::message::{PROTOCOL, ToPrimary};
 use crate::report;
 use crate::role::{self, GENERATION, Process};
+use crate::sys::signal::Signals;
 use crate::sys::{process, signal};
 
 #[cfg(feature = "actix")]
 pub(crate) use self::account::Account;
 #[cfg(feature = "actix")]
+pub(crate) use self::bind::{Listener, adopt, bind};
+#[cfg(feature = "actix")]
 pub(crate) use self::receive::{Connection, Lane, LaneRemote, open_lane};
 
+// Serving is for frameworks, and each is a feature: without any, nothing here is asked for a lane.
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod account;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+mod bind;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod drain;
 pub(crate) mod inbox;
 mod link;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod receive;
+#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod unclustered;
 
 /// After the primary's death: what has been begun may be finished, and no more.
@@ -50,8 +57,6 @@ struct Here {
     drain: Drain,
     inbox: Inbox,
     to: To,
-    /// How often each address was asked for.
-    binds: Mutex<BTreeMap<Address, u32>>,
 }
 
 /// Who is on the other side.
@@ -110,9 +115,13 @@ pub(crate) fn begin(
     channel: OwnedFd,
     primary: u32,
     settings: Settings,
+    signals: Option<Signals>,
 ) -> io::Result<ThisWorker> {
     let terminate = signal::wake_on(&[libc::SIGTERM])?;
     signal::ignore_interrupt()?;
+    if let Some(signals) = signals {
+        signals.restore()?;
+    }
     process::signal_on_parent_death()?;
     if process::parent() != primary {
         // It died before we could ask to be told.
@@ -267,7 +276,7 @@ impl Here {
                 link.wake();
             }
         };
-        Here { id, slot, settings, drain: Drain::new(), inbox: Inbox::new(room), to, binds: Mutex::default() }
+        Here { id, slot, settings, drain: Drain::new(), inbox: Inbox::new(room), to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -311,76 +320,14 @@ impl link::Listener for Here {
     }
 }
 
-/// A socket that this worker may serve.
-#[derive(Clone, Debug)]
-pub(crate) struct Listener {
-    id: ListenerId,
-    address: Address,
-    /// Unclustered, the socket itself.
-    here: Option<Arc<unclustered::Bound>>,
-}
-
-impl Listener {
-    pub(crate) fn id(&self) -> ListenerId {
-        self.id
-    }
-
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
-    }
-}
-
-impl From<BoundTo> for Listener {
-    fn from(bound: BoundTo) -> Listener {
-        Listener { id: bound.listener, address: bound.address, here: None }
-    }
-}
-
-/// Asks the primary to listen on an address, or to share what another worker asked for. Blocks for one round
-/// trip. Unclustered: binds here.
-pub(crate) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
-    let here = here();
-    let address = match address {
-        // The primary may have been started in another directory than we are in now.
-        Address::Unix(path) => Address::Unix(std::path::absolute::<&Path>(&path)?),
-        tcp => tcp,
-    };
-    let To::Primary(link) = &here.to else { return unclustered::bind(address, backlog) };
-    let nth = {
-        let mut binds = here.binds.lock().unwrap_or_else(PoisonError::into_inner);
-        let nth = binds.entry(address.clone()).or_default();
-        std::mem::replace(nth, *nth + 1)
-    };
-    bound(link.call(|call| ToPrimary::Bind { call, address, nth, backlog }, None)?)
-}
-
-/// Gives the primary a listening socket of this process. Unclustered: serves it here.
-pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Listener> {
-    match &here().to {
-        To::Primary(link) => bound(link.call(|call| ToPrimary::Adopt { call }, Some(socket))?),
-        To::Unclustered(_) => unclustered::adopt(socket),
-    }
-}
-
-fn bound((answer, _): (ToWorker, Option<OwnedFd>)) -> io::Result<Listener> {
-    match answer {
-        ToWorker::Bound { result, .. } => Ok(result?.into()),
-        _ => Err(io::Error::other("the primary answered another question")),
-    }
-}
-
 /// When this worker has to be done; `None` while it serves.
+#[cfg(feature = "actix")]
 pub(crate) fn drain_deadline() -> Option<tokio::time::Instant> {
     here().drain.deadline()
 }
 
 /// The settings this worker was born with.
+#[cfg(feature = "actix")]
 pub(crate) fn settings() -> &'static Settings {
     &here().settings
-}
-
-/// The lowest number that a new descriptor would get; `None` when there is none left.
-fn next_descriptor(of: impl AsFd) -> Option<i32> {
-    use std::os::fd::AsRawFd;
-    rustix::io::fcntl_dupfd_cloexec(of, 0).ok().map(|fd| fd.as_raw_fd())
 }

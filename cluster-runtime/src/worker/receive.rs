@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::account::{Account, Permit, Spent};
-use super::{Here, Listener, To, here, next_descriptor, unclustered};
+use super::bind::Listener;
+use super::{Here, To, here, unclustered};
 use crate::ipc::message::{Handoff, LaneId, ListenerId, ToPrimary, ToWorker};
 use crate::report;
 use crate::sys::{process, scm};
@@ -259,4 +260,9 @@ impl Source {
         }
         !near(*last)
     }
+}
+
+/// The lowest number that a new descriptor would get; `None` when there is none left.
+fn next_descriptor(of: impl AsFd) -> Option<i32> {
+    rustix::io::fcntl_dupfd_cloexec(of, 0).ok().map(|fd| fd.as_raw_fd())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::Listener;
+use super::bind::Listener;
 use crate::event::Address;
 use crate::ipc::message::{Handoff, ListenerId};
 use crate::report;

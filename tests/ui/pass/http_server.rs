@@ -208,6 +208,20 @@ mod inside {
         }
     }
 
+    pub mod above_a_glob {
+        use super::app;
+
+        #[cluster::main]
+        pub async fn main() {
+            use actix_web::HttpServer;
+            if let Ok(true) = std::fs::exists("/") {
+                use std::io::prelude::*;
+                let _ = std::io::stdout().flush();
+                ours!(HttpServer::new(app));
+            }
+        }
+    }
+
     pub mod from_the_cluster {
         use super::app;
 
@@ -305,7 +319,7 @@ mod without_a_runtime {
 // Compiled and not called: none of them is the `main` of this program.
 fn main() {
     let _: [fn() -> std::io::Result<()>; 3] = [outside::alone::main, beside_other_globs::main, by_its_path::main];
-    let _: [fn(); 18] = [
+    let _: [fn(); 19] = [
         outside::in_a_group::main,
         outside::by_a_glob::main,
         outside::by_a_glob_of_a_prelude::main,
@@ -319,6 +333,7 @@ fn main() {
         inside::by_a_glob::main,
         inside::by_a_glob_of_a_prelude::main,
         inside::in_one_block::main,
+        inside::above_a_glob::main,
         inside::from_the_cluster::main,
         within_macros::main,
         not_named::main,
