@@ -1,3 +1,5 @@
+//! What the attribute accepts, and how it refuses the rest.
+
 use super::*;
 
 /// The messages that these arguments bring.

@@ -1,3 +1,5 @@
+//! What the attribute expands to, as a person reads it.
+
 use insta::assert_snapshot;
 use quote::quote;
 

@@ -245,6 +245,11 @@ impl Cluster {
     /// as a [`Role::Primary`] whose [`End::error`] says so.
     pub fn start(self) -> Role {
         let Cluster { settings, mut callbacks, setup, preloads } = self;
+        if !role::is_primary() {
+            let error = "a cluster can't be started in a worker of another: start a program for it";
+            report::error(format_args!("{error}"));
+            return Role::Primary(End { code: 1, error: Some(error.into()) });
+        }
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let settings = match settings.with_environment(variable) {
             Ok(settings) => settings,
@@ -317,8 +322,9 @@ fn clustered(
 }
 
 fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> io::Result<Role> {
-    let Newborn { id, slot, channel, primary } = newborn;
-    match worker::begin(id, slot, channel, primary, settings, signals) {
+    let Newborn { id, slot, generation, channel, primary } = newborn;
+    let birth = worker::Birth { id, slot, generation };
+    match worker::begin(birth, channel, primary, settings, signals) {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => {
             // It can't return as the primary that it is not.
@@ -328,13 +334,15 @@ fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> 
     }
 }
 
-/// The body runs in this process; what it sends meets the callbacks here, on the thread that sends.
+/// The body runs in this process; what it sends meets the callbacks here, on the thread that sends. There are no
+/// events to be told of, since there is no primary to tell them, and no timers.
 fn unclustered(
     settings: Settings,
     mut callbacks: Primary,
     setup: Option<Setup>,
     preloads: Option<Preloads>,
 ) -> Role {
+    desk::open_unclustered(worker::deliver_here);
     if let Some(setup) = setup {
         setup(&mut callbacks);
     }

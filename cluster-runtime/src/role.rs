@@ -13,9 +13,6 @@ pub(crate) enum Process {
     Worker,
 }
 
-/// Which start of the code this is. The only one there is: a reload, which will make others, is not built yet.
-pub(crate) const GENERATION: u64 = 1;
-
 static PROCESS: AtomicU8 = AtomicU8::new(Process::Plain as u8);
 
 /// Said once at each birth, before another thread exists; and when a cluster begins or ends.

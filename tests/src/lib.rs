@@ -1,1 +1,25 @@
-//! Harness.
+//! The harness: it starts real clusters, blocks on what they say, and audits what they leave behind.
+//!
+//! Two sides live here. In the test's process: [`Cluster`] (one running fixture), [`Story`] (all that it said),
+//! [`client`] and [`load`] (who asks, and how each answer is judged). In the fixture's processes: [`announce`]
+//! (prints each event of a worker's life) and [`serve`] (the routes a test drives a worker with).
+//!
+//! A test never waits for time to pass. It waits for a line of the story, for a process to die, for a byte; each
+//! wait has a deadline, and a wait in vain fails with the whole story.
+
+pub mod announce;
+mod audit;
+pub mod client;
+pub mod load;
+mod plan;
+pub mod process;
+mod running;
+pub mod serve;
+mod story;
+mod wait;
+
+pub use plan::Plan;
+pub use running::Cluster;
+pub use rustix::process::Signal;
+pub use story::{Event, Exited, Forked, Story};
+pub use wait::{PATIENCE, eventually};

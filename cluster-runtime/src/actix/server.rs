@@ -1,3 +1,5 @@
+//! The builder: the surface of `actix_web::HttpServer`, method by method.
+
 use std::any::Any;
 use std::fmt;
 use std::future::Future;

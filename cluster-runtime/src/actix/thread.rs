@@ -1,6 +1,6 @@
 //! One serving thread: builds its applications, opens its lane, serves what comes, drains.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use actix_rt::Arbiter;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::drain::{Drain, LAST_CALL, Stage};
 use super::run::{Attendance, Control};
@@ -118,8 +118,6 @@ async fn receive(lane: &mut Lane, services: &Services, connections: &mut JoinSet
 
 /// Lets the connections end, as long as there is time.
 async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, limit: Duration) {
-    let own = Instant::now().checked_add(limit);
-    let deadline = own.into_iter().chain(worker::drain_deadline()).min();
     let ended = async {
         stage.send_replace(Stage::LastCall);
         if timeout(LAST_CALL, all_of(connections)).await.is_err() {
@@ -127,19 +125,24 @@ async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, lim
             all_of(connections).await;
         }
     };
-    let in_time = match deadline {
-        Some(deadline) => timeout_at(deadline, ended).await.is_ok(),
-        None => {
-            ended.await;
-            true
-        }
-    };
-    if !in_time {
+    if unless(time_is_over(limit), ended).await.is_none() {
         tracing::warn!(
             connections = connections.len(),
             "the time to drain is over: dropping what is still open"
         );
     }
+}
+
+/// When this server has had its own time, or the worker has had its: which may begin to drain only after the server
+/// did, or be told to hurry.
+async fn time_is_over(limit: Duration) {
+    let own = async {
+        match Instant::now().checked_add(limit) {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    unless(worker::drain_is_over(), own).await;
 }
 
 async fn all_of(connections: &mut JoinSet<()>) {

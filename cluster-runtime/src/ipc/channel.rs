@@ -16,6 +16,12 @@ use crate::sys::scm;
 /// How many bytes may wait for a slow reader before a user's message is refused.
 pub(crate) const MAX_BACKLOG: usize = 2 * MAX_BODY;
 
+/// Bytes after which a new segment is begun.
+const SEGMENT: usize = 64 * 1024;
+
+/// Descriptors that may wait for their frames. Each frame has one at most, and frames are taken at once.
+const MOST_FDS: usize = 64;
+
 /// Bytes asked of the kernel at a time.
 const READ: usize = 64 * 1024;
 
@@ -36,33 +42,34 @@ struct Segment {
 
 impl Outbox {
     /// Sends a user's message, or says why not; a refused one has not been sent in part.
-    pub(crate) fn send_user(&mut self, socket: impl AsFd, message: &impl Serialize) -> Result<(), SendError> {
-        let body = encode(message)?;
-        if body.len() > MAX_BODY {
-            return Err(SendError::TooLarge { size: body.len(), limit: MAX_BODY });
-        }
+    pub(crate) fn send_user(&mut self, socket: impl AsFd, Encoded(body): &Encoded) -> Result<(), SendError> {
         if self.waiting > 0 && self.waiting + body.len() > MAX_BACKLOG {
             return Err(SendError::Full);
         }
-        self.push(Kind::User, &body, None);
+        self.push(Kind::User, body, None);
         self.flush(socket).map_err(|_| SendError::Closed)
     }
 
-    /// Sends a message of ours. Never refused for a backlog: there are only ever a few of them.
+    /// Sends a message of ours. There are only ever a few of them, unless the other side asks and asks and does not
+    /// read the answers.
     pub(crate) fn send_control(
         &mut self,
         socket: impl AsFd,
-        message: &impl Serialize,
+        Encoded(body): &Encoded,
         fd: Option<OwnedFd>,
     ) -> Result<(), SendError> {
-        let body = encode(message)?;
-        self.push(Kind::Control, &body, fd);
+        if self.waiting > 2 * MAX_BACKLOG {
+            return Err(SendError::Full);
+        }
+        self.push(Kind::Control, body, fd);
         self.flush(socket).map_err(|_| SendError::Closed)
     }
 
     fn push(&mut self, kind: Kind, body: &[u8], fd: Option<OwnedFd>) {
         let fds = u8::from(fd.is_some());
-        if fd.is_some() || self.segments.is_empty() {
+        // A segment is freed when it has been written to its end, so it must not be appended to for ever.
+        let full = self.segments.back().is_none_or(|segment| segment.bytes.len() >= SEGMENT);
+        if fd.is_some() || full {
             self.segments.push_back(Segment { bytes: Vec::new(), written: 0, fd });
         }
         if let Some(segment) = self.segments.back_mut() {
@@ -108,8 +115,25 @@ pub(crate) fn crowded(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM))
 }
 
-fn encode(message: &impl Serialize) -> Result<Vec<u8>, SendError> {
-    rmp_serde::to_vec_named(message).map_err(|error| SendError::Encode(error.to_string()))
+/// A message as it travels.
+///
+/// Made before any lock is taken or anything is borrowed: it runs the user's `Serialize`, which may do anything,
+/// even send.
+#[derive(Debug)]
+pub(crate) struct Encoded(Vec<u8>);
+
+impl Encoded {
+    pub(crate) fn new(message: &impl Serialize) -> Result<Encoded, SendError> {
+        let body = rmp_serde::to_vec_named(message).map_err(|error| SendError::Encode(error.to_string()))?;
+        match body.len() {
+            0..=MAX_BODY => Ok(Encoded(body)),
+            size => Err(SendError::TooLarge { size, limit: MAX_BODY }),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }
 
 /// Reads a body as `M`.
@@ -154,6 +178,10 @@ impl Intake {
             Err(error) => return Err(error),
         };
         self.fds.extend(fds);
+        if self.fds.len() > MOST_FDS {
+            self.fds.clear();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors that belong to no frame"));
+        }
         if received.lost_fds {
             return Err(io::Error::other(
                 "the kernel dropped a descriptor sent to this process: its limit of open files (RLIMIT_NOFILE) is \
@@ -183,14 +211,18 @@ impl Intake {
 mod tests {
     use super::*;
 
+    fn encoded(message: &impl Serialize) -> Encoded {
+        Encoded::new(message).unwrap()
+    }
+
     #[test]
     fn both_ways_full_nobody_blocks_and_everything_arrives_in_order() {
         let (a, b) = scm::stream_pair().unwrap();
         let (mut to_b, mut to_a) = (Outbox::default(), Outbox::default());
         let big = "x".repeat(300_000);
         for n in 0..20u32 {
-            to_b.send_user(&a, &(n, &big)).unwrap();
-            to_a.send_user(&b, &(n, &big)).unwrap();
+            to_b.send_user(&a, &encoded(&(n, &big))).unwrap();
+            to_a.send_user(&b, &encoded(&(n, &big))).unwrap();
         }
         assert!(to_b.is_waiting() && to_a.is_waiting());
         for (outbox, from, to) in [(&mut to_b, &a, &b), (&mut to_a, &b, &a)] {
@@ -212,11 +244,28 @@ mod tests {
         let (a, _b) = scm::stream_pair().unwrap();
         let mut outbox = Outbox::default();
         let large = vec![1u64; MAX_BODY];
-        assert!(matches!(outbox.send_user(&a, &large), Err(SendError::TooLarge { .. })));
+        assert!(matches!(Encoded::new(&large), Err(SendError::TooLarge { .. })));
         let half = "x".repeat(MAX_BODY / 2);
-        let sent = (0..100).take_while(|_| outbox.send_user(&a, &half).is_ok()).count();
+        let sent = (0..100).take_while(|_| outbox.send_user(&a, &encoded(&half)).is_ok()).count();
         assert!((4..8).contains(&sent), "{sent} half-limit messages were taken");
-        assert!(matches!(outbox.send_user(&a, &half), Err(SendError::Full)));
+        assert!(matches!(outbox.send_user(&a, &encoded(&half)), Err(SendError::Full)));
+    }
+
+    #[test]
+    fn what_was_written_is_freed_though_something_always_waits() {
+        let (a, b) = scm::stream_pair().unwrap();
+        let (mut outbox, mut intake) = (Outbox::default(), Intake::default());
+        let message = encoded(&"x".repeat(100_000));
+        for _ in 0..500 {
+            outbox.send_user(&a, &message).unwrap();
+            while outbox.waiting > 3_000_000 {
+                intake.read(&b).unwrap();
+                while intake.next().unwrap().is_some() {}
+                outbox.flush(&a).unwrap();
+            }
+        }
+        let held: usize = outbox.segments.iter().map(|segment| segment.bytes.capacity()).sum();
+        assert!(held < 8_000_000, "{held} bytes are held for {} that wait", outbox.waiting);
     }
 
     #[test]
@@ -224,9 +273,9 @@ mod tests {
         let (a, b) = scm::stream_pair().unwrap();
         let (lane, other) = scm::packet_pair().unwrap();
         let mut outbox = Outbox::default();
-        outbox.send_control(&a, &1u8, None).unwrap();
-        outbox.send_control(&a, &2u8, Some(lane)).unwrap();
-        outbox.send_control(&a, &3u8, None).unwrap();
+        outbox.send_control(&a, &encoded(&1u8), None).unwrap();
+        outbox.send_control(&a, &encoded(&2u8), Some(lane)).unwrap();
+        outbox.send_control(&a, &encoded(&3u8), None).unwrap();
         let mut intake = Intake::default();
         while intake.read(&b).unwrap() == Read::Some {}
         let mut with_fd = Vec::new();
@@ -243,12 +292,12 @@ mod tests {
     #[test]
     fn the_end_is_told_after_the_last_words() {
         let (a, b) = scm::stream_pair().unwrap();
-        Outbox::default().send_user(&a, &"bye").unwrap();
+        Outbox::default().send_user(&a, &encoded(&"bye")).unwrap();
         drop(a);
         let mut intake = Intake::default();
         assert_eq!(intake.read(&b).unwrap(), Read::Some);
         assert_eq!(intake.read(&b).unwrap(), Read::End);
         assert_eq!(decode::<String>(&intake.next().unwrap().unwrap().frame.body).unwrap(), "bye");
-        assert!(matches!(Outbox::default().send_user(&b, &1), Err(SendError::Closed)));
+        assert!(matches!(Outbox::default().send_user(&b, &encoded(&1)), Err(SendError::Closed)));
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum ToPrimary {
     Room { lane: LaneId },
     /// I stop serving on this lane: end it.
     Unlisten { lane: LaneId },
+    /// I read no more from this lane: take back what is on it.  // the last word on it
+    Gone { lane: LaneId },
     /// I am up, though I listen to nothing.
     Ready,
     /// My first connection is done with: I have proven myself. // once

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::Source;
 use super::lane::{Connection, Lanes};
 use super::listen::{Listener, Listeners};
-use super::{Source, lane};
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -18,23 +18,29 @@ use crate::sys::socket::{self, Trouble};
 /// Accepted from one listener before anything else gets its turn.
 const BURST: usize = 64;
 
+/// Accepted at the end, at most: more than any backlog, and an end to an error that would come for ever.
+const MOST_AT_CLOSE: usize = 65_536;
+
 const FIRST_REST: Duration = Duration::from_millis(5);
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// The way of connections, as far as the lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
-    /// Taken back, and not yet given to another.
-    waiting: VecDeque<Connection>,
+    /// Accepted or read back, and there was nobody who had room after all; a few at most.
+    waiting: BTreeMap<ListenerId, VecDeque<Connection>>,
     gates: BTreeMap<ListenerId, Gate>,
+    lost: usize,
 }
 
 /// Whether a listener is accepted from.
 #[derive(Debug)]
 struct Gate {
     interest: Interest,
-    /// After an error that is not one connection's: until when it rests, and how long.
-    rest: Option<(Instant, Duration)>,
+    /// After an error that is not one connection's.
+    rest_until: Option<Instant>,
+    /// How long it rested last; until a connection is accepted again.
+    episode: Option<Duration>,
 }
 
 impl Door {
@@ -42,21 +48,23 @@ impl Door {
     pub(crate) fn add(&mut self, id: ListenerId, listeners: &Listeners, epoll: &Epoll) -> io::Result<()> {
         let Some(listener) = listeners.get(id) else { return Ok(()) };
         epoll.add(&listener.socket, Source::Listener(id).name(), Interest::Nothing)?;
-        self.gates.insert(id, Gate { interest: Interest::Nothing, rest: None });
+        self.gates.insert(id, Gate { interest: Interest::Nothing, rest_until: None, episode: None });
         Ok(())
     }
 
     /// Forgets a listener that is about to be closed.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
-        self.gates.remove(&id);
-        if let Err(error) = epoll.remove(&listener.socket) {
+        self.lost += self.waiting.remove(&id).map_or(0, |waiting| waiting.len());
+        if self.gates.remove(&id).is_some()
+            && let Err(error) = epoll.remove(&listener.socket)
+        {
             report::error(format_args!("taking a listener out of the epoll set: {error}"));
         }
     }
 
     /// When a listener that rests is to be tried again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.gates.values().filter_map(|gate| gate.rest).map(|(until, _)| until).min()
+        self.gates.values().filter_map(|gate| gate.rest_until).min()
     }
 
     /// Accepts a burst from one listener.
@@ -70,17 +78,17 @@ impl Door {
     ) {
         let Some(listener) = listeners.get(id) else { return };
         for _ in 0..BURST {
-            if !self.waiting.is_empty() || !lanes.has_room(id) {
+            if self.waiting.contains_key(&id) || !lanes.has_room(id) {
                 break;
             }
             match socket::accept(&listener.socket) {
                 Ok((socket, peer)) => {
                     if let Some(gate) = self.gates.get_mut(&id)
-                        && gate.rest.take().is_some()
+                        && gate.episode.take().is_some()
                     {
                         report::info(format_args!("accepting on {} again", listener.address));
                     }
-                    self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll);
+                    self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
                 }
                 Err(error) => match Trouble::of(&error) {
                     Trouble::Nothing => break,
@@ -94,16 +102,13 @@ impl Door {
         }
     }
 
-    /// Takes what workers gave back.
-    pub(crate) fn take_back(&mut self, unread: Vec<Connection>, lanes: &mut Lanes, epoll: &Epoll) {
-        self.waiting.extend(unread);
-        self.give_out(lanes, epoll);
-    }
-
-    /// Gives what waits to whoever has room now.
-    pub(crate) fn give_out(&mut self, lanes: &mut Lanes, epoll: &Epoll) {
-        for connection in std::mem::take(&mut self.waiting) {
-            self.hand_off(connection, lanes, epoll);
+    /// Gives what waits, and what is read back from workers that have no use for it, to whoever has room now.
+    pub(crate) fn give_out(&mut self, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
+        for connection in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.hand_off(connection, lanes, epoll, now);
+        }
+        while let Some(connection) = lanes.read_back(now) {
+            self.hand_off(connection, lanes, epoll, now);
         }
     }
 
@@ -115,10 +120,9 @@ impl Door {
         epoll: &Epoll,
         now: Instant,
     ) -> io::Result<()> {
-        let idle = self.waiting.is_empty();
         for (id, gate) in &mut self.gates {
-            let resting = gate.rest.is_some_and(|(until, _)| until > now);
-            let open = idle && !resting && lanes.has_room(*id);
+            gate.rest_until = gate.rest_until.filter(|until| *until > now);
+            let open = gate.rest_until.is_none() && !self.waiting.contains_key(id) && lanes.has_room(*id);
             let interest = if open { Interest::Read } else { Interest::Nothing };
             if interest != gate.interest
                 && let Some(listener) = listeners.get(*id)
@@ -130,42 +134,50 @@ impl Door {
         Ok(())
     }
 
-    /// Lets nobody else in, and hands off all who are: the last thing before the listeners close. Yields how many
-    /// there was no room for.
-    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll) -> usize {
-        for (id, listener) in listeners.iter() {
+    /// Lets nobody else in, and hands off all who are: the last thing before the listeners close. What is not only
+    /// ours is left as it is: whoever else has it goes on.
+    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
+        lanes.disregard_limits();
+        self.give_out(lanes, epoll, now);
+        for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
             if let Err(error) = socket::close_the_door(&listener.socket) {
                 report::warn(format_args!(
                     "closing {}: {error}; a client that connects at this moment may be reset",
                     listener.address
                 ));
             }
-            loop {
+            for _ in 0..MOST_AT_CLOSE {
                 match socket::accept(&listener.socket) {
                     Ok((socket, peer)) => {
-                        self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll)
+                        self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
                     }
                     Err(error) if Trouble::of(&error) == Trouble::Connection => {}
                     Err(_) => break,
                 }
             }
+        }
+        for (id, listener) in listeners.iter() {
             self.remove(id, listener, epoll);
         }
-        std::mem::take(&mut self.waiting).len()
     }
 
-    fn hand_off(&mut self, connection: lane::Connection, lanes: &mut Lanes, epoll: &Epoll) {
+    /// How many connections were accepted and given to nobody: there was nobody.
+    pub(crate) fn lost(&self) -> usize {
+        self.lost
+    }
+
+    fn hand_off(&mut self, connection: Connection, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
         let name = |lane: LaneId| Source::Lane(lane).name();
-        if let Err(connection) = lanes.hand_off(connection, epoll, name) {
-            self.waiting.push_back(connection);
+        if let Err(connection) = lanes.hand_off(connection, epoll, name, now) {
+            self.waiting.entry(connection.listener).or_default().push_back(connection);
         }
     }
 
     /// Said once an episode: the rests get longer, and the first connection that is accepted ends it.
     fn rest(&mut self, id: ListenerId, address: &impl std::fmt::Display, error: &io::Error, now: Instant) {
         let Some(gate) = self.gates.get_mut(&id) else { return };
-        let rest = match gate.rest {
-            Some((_, rest)) => (rest * 2).min(LONGEST_REST),
+        let rest = match gate.episode {
+            Some(rest) => (rest * 2).min(LONGEST_REST),
             None => {
                 report::error(format_args!(
                     "accepting on {address}: {error}; clients wait in the backlog until it can be done again"
@@ -173,6 +185,6 @@ impl Door {
                 FIRST_REST
             }
         };
-        gate.rest = Some((now + rest, rest));
+        (gate.rest_until, gate.episode) = (Some(now + rest), Some(rest));
     }
 }

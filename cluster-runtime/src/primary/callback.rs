@@ -89,11 +89,12 @@ impl Primary {
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///
     /// # Panics
-    /// For a signal that can't be waited for: SIGKILL, SIGSTOP, and those of a fault such as SIGSEGV.
+    /// For a signal that can't be waited for: SIGKILL, SIGSTOP, those of a fault such as SIGSEGV, and real-time ones.
     pub fn on_signal(&mut self, signal: Signal, callback: impl FnMut() + Send + 'static) {
         let deaf =
             [Signal::KILL, Signal::STOP, Signal::SEGV, Signal::BUS, Signal::FPE, Signal::ILL, Signal::TRAP];
-        assert!(!deaf.contains(&signal), "{signal} can't be waited for; choose another for on_signal");
+        let deaf = deaf.contains(&signal) || signal.as_raw() > libc::SIGSYS;
+        assert!(!deaf, "{signal} can't be waited for; choose another for on_signal");
         self.signal.push((signal, Box::new(callback)));
     }
 

@@ -15,6 +15,7 @@ use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
 use crate::error::SendError;
 use crate::event::{Exit, Signal, State};
+use crate::ipc::channel::Encoded;
 
 thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
@@ -25,6 +26,8 @@ struct Desk {
     ids: Ids,
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
+    /// There is no primary: what is ordered can only be told to this very process.
+    unclustered: bool,
 }
 
 /// A worker, as the primary sees it; not the process itself, which has [`ThisWorker`](crate::ThisWorker).
@@ -81,7 +84,7 @@ impl Worker {
 
     /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
-        crate::role::GENERATION
+        super::GENERATION
     }
 
     /// What it is doing. Node: `worker.state`.
@@ -98,7 +101,7 @@ impl Worker {
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
         match self.record.here {
             Some(deliver) => {
-                deliver(rmp_serde::to_vec_named(&message).map_err(|e| SendError::Encode(e.to_string()))?);
+                deliver(Encoded::new(&message)?.into_bytes());
                 Ok(())
             }
             None => hub::send(self.id, &message),
@@ -135,20 +138,11 @@ impl Worker {
     }
 
     fn order(&self, input: Input) {
-        if self.record.here.is_some() {
-            // Unclustered, the one worker is the whole program: it is told by a signal, as from outside.
-            let signal = match input {
-                Input::Kill { signal, .. } => signal,
-                _ => Signal::TERM,
-            };
-            if let Some(signal) = rustix::process::Signal::from_named_raw(signal.as_raw())
-                && let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal)
-            {
-                crate::report::error(format_args!("sending this process a signal: {error}"));
-            }
-            return;
+        match (self.record.here, &input) {
+            (Some(_), Input::Kill { signal, .. }) => signal_here(*signal),
+            (Some(_), _) => signal_here(Signal::TERM),
+            (None, _) => order(input),
         }
-        order(input);
     }
 }
 
@@ -167,11 +161,20 @@ impl fmt::Debug for Worker {
 /// and from [`primary`](crate::Cluster::primary). In a cluster that stops it has no effect. Node: `cluster.fork`.
 ///
 /// # Panics
-/// Outside of a primary that runs; unclustered too, where there is none.
+/// Outside of a primary that runs. Unclustered it does not panic: it says that it does nothing, and the handle is of a
+/// worker that is dead.
 pub fn fork() -> Worker {
     let worker = DESK.with_borrow_mut(|desk| {
         let desk = desk.as_mut()?;
         let worker = Worker::new(desk.ids.next());
+        if desk.unclustered {
+            crate::report::warn(format_args!(
+                "cluster::fork() does nothing here: the program runs unclustered"
+            ));
+            worker.record.state.set(State::Dead);
+            worker.record.connected.set(false);
+            return Some(worker);
+        }
         desk.workers.insert(worker.id, worker.clone());
         desk.tray.push_back(Input::Fork { id: worker.id });
         Some(worker)
@@ -179,8 +182,8 @@ pub fn fork() -> Worker {
     worker.expect("cluster::fork() works in the primary only, on its main thread: call it from a callback")
 }
 
-/// All workers that live, and those that [`fork`] was asked for, by id. Empty outside of the primary. Node:
-/// `cluster.workers`.
+/// All workers that live, and those that [`fork`] was asked for, by id. Empty outside of the primary; unclustered, on the
+/// main thread, this process. Node: `cluster.workers`.
 pub fn workers() -> Vec<Worker> {
     DESK.with_borrow(|desk| {
         desk.as_ref().map(|desk| desk.workers.values().cloned().collect()).unwrap_or_default()
@@ -192,23 +195,41 @@ pub fn get(id: u64) -> Option<Worker> {
     DESK.with_borrow(|desk| desk.as_ref().and_then(|desk| desk.workers.get(&Id(id)).cloned()))
 }
 
-/// Asks all workers to leave; then the cluster ends. Without effect outside of the primary. Node:
-/// `cluster.disconnect`.
+/// Asks all workers to leave; then the cluster ends. Without effect outside of the primary; unclustered, on the main
+/// thread, a SIGTERM to this process. Node: `cluster.disconnect`.
 pub fn disconnect() {
     order(Input::Stop { signal: None });
 }
 
 fn order(input: Input) {
-    DESK.with_borrow_mut(|desk| {
-        if let Some(desk) = desk {
-            desk.tray.push_back(input);
-        }
+    DESK.with_borrow_mut(|desk| match desk {
+        Some(desk) if desk.unclustered => signal_here(Signal::TERM),
+        Some(desk) => desk.tray.push_back(input),
+        None => {}
     });
+}
+
+/// Unclustered, the one worker is the whole program: it is told by a signal, as from outside.
+fn signal_here(signal: Signal) {
+    let signal = rustix::process::Signal::from_named_raw(signal.as_raw()).ok_or(rustix::io::Errno::INVAL);
+    let sent = signal.and_then(|signal| rustix::process::kill_process(rustix::process::getpid(), signal));
+    if let Err(error) = sent {
+        crate::report::error(format_args!("sending this process a signal: {error}"));
+    }
 }
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
-    DESK.set(Some(Desk { ids, workers: BTreeMap::new(), tray: VecDeque::new() }));
+    DESK.set(Some(Desk { ids, workers: BTreeMap::new(), tray: VecDeque::new(), unclustered: false }));
+}
+
+/// Opens it where the body runs in the process that was started: with that one worker.
+pub(crate) fn open_unclustered(deliver: fn(Vec<u8>)) {
+    let worker = Worker::unclustered(deliver);
+    let workers = BTreeMap::from([(worker.id, worker)]);
+    let ids = Ids::default();
+    ids.next();
+    DESK.set(Some(Desk { ids, workers, tray: VecDeque::new(), unclustered: true }));
 }
 
 /// Closes it: the cluster has ended, or this is a child.

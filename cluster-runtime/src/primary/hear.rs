@@ -8,10 +8,10 @@ use super::hub::{self, Heard};
 use super::listen::{Found, Key};
 use super::slot::{Id, Life};
 use super::step::Input;
-use super::{Loop, Source, Turn, desk};
+use super::{Loop, Turn, desk};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
-use crate::ipc::message::{BoundTo, Call, LaneId, ListenerId, PROTOCOL, ToPrimary, ToWorker};
+use crate::ipc::message::{BoundTo, Call, ListenerId, PROTOCOL, ToPrimary, ToWorker};
 use crate::report;
 
 /// Questions that wait for another worker's fate.
@@ -68,18 +68,10 @@ impl Loop {
             ToPrimary::Bind { call, address, nth, backlog } => self.bind(id, call, (address, nth), backlog),
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd),
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
-            ToPrimary::Full { lane } => {
-                let unread = self.lanes.full(id, lane);
-                self.door.take_back(unread, &mut self.lanes, &self.epoll);
-            }
-            ToPrimary::Room { lane } => {
-                self.lanes.room(id, lane);
-                self.door.give_out(&mut self.lanes, &self.epoll);
-            }
-            ToPrimary::Unlisten { lane } => {
-                let unread = self.lanes.end(id, lane);
-                self.door.take_back(unread, &mut self.lanes, &self.epoll);
-            }
+            ToPrimary::Full { lane } => self.lanes.full(id, lane),
+            ToPrimary::Room { lane } => self.lanes.room(id, lane),
+            ToPrimary::Unlisten { lane } => self.lanes.end(id, lane),
+            ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
             ToPrimary::Ready => self.is_ready(id)?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
@@ -112,7 +104,7 @@ impl Loop {
     fn adopt(&mut self, id: Id, call: Call, socket: Option<OwnedFd>) {
         self.somebody_bound = true;
         let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"));
-        let found = socket.and_then(|socket| self.listeners.adopt(id, socket));
+        let found = socket.and_then(|socket| self.listeners.adopt((self.slot_of(id), id), socket));
         self.answer_bound(id, call, found);
     }
 
@@ -125,8 +117,10 @@ impl Loop {
 
     fn answer_bound(&mut self, id: Id, call: Call, found: io::Result<Found>) {
         let bound = found.and_then(|(bound, new)| {
-            if new {
-                self.opened(&bound)?;
+            if new && let Err(error) = self.opened(&bound) {
+                // Nobody would ever be accepted from it.
+                self.listeners.forget(bound.listener);
+                return Err(error);
             }
             Ok(bound)
         });
@@ -157,7 +151,7 @@ impl Loop {
         hub::tell(id, &ToWorker::Lane { call, result: Ok(lane) }, Some(theirs));
         if leaving {
             // It came up while it was told to go: an empty lane that has ended lets it go as any other would.
-            self.end_lane(id, lane);
+            self.lanes.end(id, lane);
             return Ok(());
         }
         self.is_ready(id)?;
@@ -171,19 +165,24 @@ impl Loop {
                 self.callbacks.listened(&worker, &address);
             }
         }
-        self.door.give_out(&mut self.lanes, &self.epoll);
         Ok(())
-    }
-
-    fn end_lane(&mut self, id: Id, lane: LaneId) {
-        let unread = self.lanes.end(id, lane);
-        self.door.take_back(unread, &mut self.lanes, &self.epoll);
     }
 
     fn is_ready(&mut self, id: Id) -> Turn {
         self.step(Input::Ready { id })?;
         self.release_held(id);
+        for (listener, gone) in self.listeners.succeeded(self.slot_of(id), id) {
+            report::info(format_args!(
+                "{} is closed: whoever gave it has a successor that did not",
+                gone.address
+            ));
+            self.door.remove(listener, &gone, &self.epoll);
+        }
         Ok(())
+    }
+
+    fn slot_of(&self, id: Id) -> usize {
+        self.fleet.member(id).map_or(usize::MAX, |member| member.slot)
     }
 
     /// A worker's fate is decided: what waited for it is asked again.
@@ -191,34 +190,6 @@ impl Loop {
         self.held.refused.retain(|_, first| *first != decided);
         for (id, call, key, backlog) in std::mem::take(&mut self.held.waiting) {
             self.bind(id, call, key, backlog);
-        }
-    }
-}
-
-impl Source {
-    /// For the few places that only have a name.
-    #[cfg(test)]
-    fn survives(self) -> bool {
-        Source::of(self.name()) == self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_survives_its_name() {
-        for source in [
-            Source::Signals,
-            Source::Listener(ListenerId(7)),
-            Source::Lane(LaneId(1 << 40)),
-            Source::Channel(Id(3)),
-            Source::Child(Id(u64::MAX >> 8)),
-            Source::NurseryChild,
-            Source::NurseryAnswer,
-        ] {
-            assert!(source.survives(), "{source:?}");
         }
     }
 }

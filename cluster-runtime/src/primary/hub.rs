@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::slot::Id;
 use crate::error::SendError;
-use crate::ipc::channel::{Intake, Outbox, Packet, Read};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read};
 use crate::ipc::message::ToWorker;
 use crate::sys::epoll::{Epoll, Interest};
 
@@ -56,14 +56,22 @@ pub(crate) fn close_all() {
 
 /// Sends a user's message.
 pub(crate) fn send(id: Id, message: &impl Serialize) -> Result<(), SendError> {
-    with(id, |line| line.outbox.send_user(&line.socket, message)).unwrap_or(Err(SendError::Closed))
+    let message = Encoded::new(message)?;
+    with(id, |line| line.outbox.send_user(&line.socket, &message)).unwrap_or(Err(SendError::Closed))
 }
 
 /// Sends a message of ours. A worker that is gone is no error: its end is learnt in another way.
 pub(crate) fn tell(id: Id, message: &ToWorker, fd: Option<OwnedFd>) {
-    let told = with(id, |line| line.outbox.send_control(&line.socket, message, fd));
-    if let Some(Err(SendError::Encode(reason))) = told {
-        crate::report::error(format_args!("a message to worker {} can't be encoded: {reason}", id.0));
+    let told = Encoded::new(message).and_then(|message| {
+        with(id, |line| line.outbox.send_control(&line.socket, &message, fd)).unwrap_or(Ok(()))
+    });
+    match told {
+        Ok(()) | Err(SendError::Closed) => {}
+        Err(error) => {
+            // It asks without reading what it is answered. At the end of its channel, it goes.
+            crate::report::error(format_args!("answering worker {}: {error}; its channel is closed", id.0));
+            close(id);
+        }
     }
 }
 

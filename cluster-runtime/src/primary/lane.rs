@@ -2,17 +2,18 @@
 //!
 //! The primary holds both ends. On `tx` it sends; through `rx`, a duplicate of the worker's end, it takes back
 //! what a worker has not read, be it dead, stopped or full: a packet is read whole by one reader, so no
-//! connection is ever in two places. Since it holds `rx`, the death of a worker does not show on the lane; it is
+//! connection is ever in two places. It does so one by one, as others have room: until then they are safest where
+//! they are. Since it holds `rx`, the death of a worker does not show on the lane; it is
 //! learnt from its pidfd.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::pick::RoundRobin;
 use super::slot::Id;
-use crate::ipc::channel::crowded;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::scm;
@@ -39,9 +40,25 @@ struct Lane {
     full: bool,
     /// The kernel's queue is full; we wait for it to become writable.
     crowded: bool,
+    /// The kernel is short of something that no event tells of; to be tried again then.
+    rest_until: Option<Instant>,
     /// Nothing will be sent any more.
     ended: bool,
+    /// Its reader has left, or is to leave: what it has not read is for others.
+    left: Left,
 }
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Left {
+    No,
+    /// It may still read.
+    Leaving,
+    /// It never will.
+    Gone,
+}
+
+/// How long a lane is left alone after the kernel refused for want of something.
+const REST: Duration = Duration::from_millis(20);
 
 /// The turn of one lane among those of a listener: workers by slot.
 type Turn = (usize, LaneId);
@@ -58,6 +75,10 @@ pub(crate) struct Lanes {
     lanes: BTreeMap<LaneId, Lane>,
     rings: BTreeMap<ListenerId, Ring>,
     last: u64,
+    /// When to try again to read back, after descriptors were short.
+    read_back_at: Option<Instant>,
+    /// Something has changed since it was last looked whether there is anything to read back.
+    stirred: bool,
 }
 
 impl Lanes {
@@ -76,7 +97,9 @@ impl Lanes {
         let theirs = rx.try_clone()?;
         self.last += 1;
         let id = LaneId(self.last);
-        let lane = Lane { worker, slot, listeners, tx, rx, full: false, crowded: false, ended: false };
+        let (full, crowded, ended) = (false, false, false);
+        let lane =
+            Lane { worker, slot, listeners, tx, rx, full, crowded, rest_until: None, ended, left: Left::No };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))
@@ -96,6 +119,7 @@ impl Lanes {
         connection: Connection,
         epoll: &Epoll,
         name: impl Fn(LaneId) -> u64,
+        now: Instant,
     ) -> Result<(), Connection> {
         let packet = Handoff { listener: connection.listener, peer: connection.peer }.encode();
         loop {
@@ -104,86 +128,149 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(&id) else { return Err(connection) };
             match scm::send(&lane.tx, &packet, Some(connection.socket.as_fd())) {
                 Ok(_) => return Ok(()),
-                Err(error) if crowded(&error) => {
-                    lane.crowded = true;
-                    if let Err(error) = epoll.add(&lane.tx, name(id), Interest::Write) {
-                        // Nobody would tell us when there is room; the others go on.
-                        crate::report::error(format_args!("waiting for room on a lane: {error}"));
-                    }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    lane.crowded = epoll.add(&lane.tx, name(id), Interest::Write).is_ok();
+                    lane.rest_until = (!lane.crowded).then_some(now + REST);
                 }
-                Err(error) => {
-                    lane.ended = true;
-                    let worker = lane.worker.0;
-                    crate::report::error(format_args!("handing a connection to worker {worker}: {error}"));
-                }
+                // Too many descriptors on their way (ETOOMANYREFS), or no memory: the socket is writable all the
+                // while, so no event would tell when it is over.
+                Err(_) => lane.rest_until = Some(now + REST),
             }
             self.sort(id);
         }
     }
 
-    /// The kernel's queue of a lane has room again. Yields the listeners that may be accepted from.
-    pub(crate) fn writable(&mut self, id: LaneId, epoll: &Epoll) -> Vec<ListenerId> {
-        let Some(lane) = self.lanes.get_mut(&id) else { return Vec::new() };
+    /// The kernel's queue of a lane has room again.
+    pub(crate) fn writable(&mut self, id: LaneId, epoll: &Epoll) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         if std::mem::take(&mut lane.crowded)
             && let Err(error) = epoll.remove(&lane.tx)
         {
             crate::report::error(format_args!("taking a lane out of the epoll set: {error}"));
         }
-        self.sort(id)
-    }
-
-    /// A worker has no room: yields what it has not read.
-    pub(crate) fn full(&mut self, worker: Id, id: LaneId) -> Vec<Connection> {
-        let Some(lane) = self.of(worker, id) else { return Vec::new() };
-        lane.full = true;
-        let unread = lane.reclaim();
         self.sort(id);
-        unread
     }
 
-    /// It has room again. Yields the listeners that may be accepted from.
-    pub(crate) fn room(&mut self, worker: Id, id: LaneId) -> Vec<ListenerId> {
-        let Some(lane) = self.of(worker, id) else { return Vec::new() };
-        lane.full = false;
-        self.sort(id)
+    /// When something is to be tried again.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lanes.values().filter_map(|lane| lane.rest_until).chain(self.read_back_at).min()
     }
 
-    /// Ends a lane: its worker reads what is on it, and then its end. Yields what is to be given to others,
-    /// which is nothing where there are no others.
-    pub(crate) fn end(&mut self, worker: Id, id: LaneId) -> Vec<Connection> {
-        let Some(lane) = self.of(worker, id) else { return Vec::new() };
-        if std::mem::replace(&mut lane.ended, true) {
-            return Vec::new();
+    /// Tries it.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return;
         }
-        let listeners = lane.listeners.clone();
-        self.sort(id);
-        let others = listeners.iter().all(|listener| self.has_room(*listener));
-        let Some(lane) = self.of(worker, id) else { return Vec::new() };
-        let unread = if others { lane.reclaim() } else { Vec::new() };
-        if let Err(error) = rustix::net::shutdown(&lane.tx, rustix::net::Shutdown::Write) {
-            crate::report::error(format_args!("ending a lane of worker {}: {error}", worker.0));
+        self.read_back_at = None;
+        self.stirred = true;
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.rest_until = lane.rest_until.filter(|until| *until > now);
+            }
+            self.sort(id);
         }
-        unread
+    }
+
+    /// A worker has no room: what it has not read is for others.
+    pub(crate) fn full(&mut self, worker: Id, id: LaneId) {
+        // A lane that has ended was left to its worker, which takes all of it, room or not.
+        if let Some(lane) = self.of(worker, id).filter(|lane| !lane.ended) {
+            lane.full = true;
+            self.sort(id);
+        }
+    }
+
+    /// It has room again.
+    pub(crate) fn room(&mut self, worker: Id, id: LaneId) {
+        if let Some(lane) = self.of(worker, id) {
+            lane.full = false;
+            self.sort(id);
+        }
+    }
+
+    /// Ends a lane: its worker reads what is on it, and then its end. What others have room for goes to them.
+    pub(crate) fn end(&mut self, worker: Id, id: LaneId) {
+        let Some(lane) = self.of(worker, id) else { return };
+        if lane.end() {
+            lane.left = Left::Leaving;
+            self.sort(id);
+        }
     }
 
     /// Ends all lanes of a worker that is to drain.
-    pub(crate) fn end_all(&mut self, worker: Id) -> Vec<Connection> {
-        self.ids_of(worker).into_iter().flat_map(|id| self.end(worker, id)).collect()
+    pub(crate) fn end_all(&mut self, worker: Id) {
+        for id in self.ids_of(worker) {
+            self.end(worker, id);
+        }
     }
 
-    /// Forgets the lanes of a worker that is dead. Yields what it had not read.
-    pub(crate) fn reclaim(&mut self, worker: Id) -> Vec<Connection> {
-        let mut unread = Vec::new();
-        for id in self.ids_of(worker) {
+    /// Ends all lanes of all workers: each keeps what is on its own, since there will be no others.
+    pub(crate) fn end_for_good(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.end();
+        }
+        self.rings.clear();
+    }
+
+    /// Every lane is taken for one with room: a worker on its way out takes what it is given, past its limit.
+    pub(crate) fn disregard_limits(&mut self) {
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
             if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.ended = true;
-                unread.extend(lane.reclaim());
+                lane.full = false;
             }
             self.sort(id);
-            // Closing `tx` takes it out of the epoll set: nobody else holds that end.
-            self.lanes.remove(&id);
         }
-        unread
+    }
+
+    /// A worker reads no more from a lane.
+    pub(crate) fn gone(&mut self, worker: Id, id: LaneId) {
+        if let Some(lane) = self.of(worker, id) {
+            lane.end();
+            lane.left = Left::Gone;
+            self.sort(id);
+        }
+    }
+
+    /// A worker is dead: it reads no more from any.
+    pub(crate) fn all_gone(&mut self, worker: Id) {
+        for id in self.ids_of(worker) {
+            self.gone(worker, id);
+        }
+    }
+
+    /// Reads back one connection that is for others, if there are others with room for it.
+    pub(crate) fn read_back(&mut self, now: Instant) -> Option<Connection> {
+        if self.read_back_at.is_some() || !self.stirred {
+            return None;
+        }
+        let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.left != Left::No);
+        for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(lane) = self.lanes.get(&id) else { continue };
+            if !lane.listeners.iter().all(|listener| self.has_room(*listener)) {
+                continue;
+            }
+            match lane.read_back() {
+                Ok(Some(connection)) => return Some(connection),
+                Ok(None) if lane.left == Left::Gone => drop(self.lanes.remove(&id)),
+                Ok(None) => {}
+                Err(error) => {
+                    crate::report::warn(format_args!(
+                        "connections that worker {} has not read wait to be read back: {error}",
+                        lane.worker.0
+                    ));
+                    self.read_back_at = Some(now + REST);
+                    return None;
+                }
+            }
+        }
+        self.stirred = false;
+        None
+    }
+
+    /// How many connections nobody will read: the cluster has ended.
+    pub(crate) fn unread(&mut self) -> usize {
+        let read = |lane: &Lane| std::iter::from_fn(|| lane.read_back().ok().flatten()).count();
+        std::mem::take(&mut self.lanes).values().map(read).sum()
     }
 
     fn of(&mut self, worker: Id, id: LaneId) -> Option<&mut Lane> {
@@ -195,10 +282,11 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| lane.worker == worker).map(|(id, _)| *id).collect()
     }
 
-    /// Puts a lane into its rings, or takes it out. Yields its listeners.
-    fn sort(&mut self, id: LaneId) -> Vec<ListenerId> {
-        let Some(lane) = self.lanes.get(&id) else { return Vec::new() };
-        let ready = !(lane.full || lane.crowded || lane.ended);
+    /// Puts a lane into its rings, or takes it out.
+    fn sort(&mut self, id: LaneId) {
+        self.stirred = true;
+        let Some(lane) = self.lanes.get(&id) else { return };
+        let ready = !(lane.full || lane.crowded || lane.ended || lane.rest_until.is_some());
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
             let ring = &mut self.rings.entry(*listener).or_default().ready;
@@ -208,41 +296,34 @@ impl Lanes {
                 _ => {}
             }
         }
-        lane.listeners.clone()
     }
 }
 
 impl Lane {
-    /// Reads back what the worker has not.
-    fn reclaim(&mut self) -> Vec<Connection> {
-        let (mut unread, mut packet, mut fds) = (Vec::new(), [0; Handoff::SIZE], Vec::new());
-        loop {
-            match scm::receive(&self.rx, &mut packet, &mut fds) {
-                Ok(received) if received.bytes == 0 => return unread,
-                Ok(received) => {
-                    if received.lost_fds {
-                        crate::report::error(format_args!(
-                            "a connection that worker {} had not read was lost: the primary's limit of open files \
-                             (RLIMIT_NOFILE) is reached; raise it",
-                            self.worker.0
-                        ));
-                    }
-                    if let (Some(handoff), Some(socket)) =
-                        (Handoff::decode(&packet[..received.bytes]), fds.pop())
-                    {
-                        unread.push(Connection { socket, listener: handoff.listener, peer: handoff.peer });
-                    }
-                    fds.clear();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return unread,
-                Err(error) => {
-                    crate::report::error(format_args!(
-                        "reading back a lane of worker {}: {error}",
-                        self.worker.0
-                    ));
-                    return unread;
-                }
+    /// Yields false if it had ended before.
+    fn end(&mut self) -> bool {
+        if std::mem::replace(&mut self.ended, true) {
+            return false;
+        }
+        if let Err(error) = rustix::net::shutdown(&self.tx, rustix::net::Shutdown::Write) {
+            crate::report::error(format_args!("ending a lane of worker {}: {error}", self.worker.0));
+        }
+        true
+    }
+
+    /// Reads one connection that the worker has not.
+    fn read_back(&self) -> io::Result<Option<Connection>> {
+        let (mut packet, mut fds) = ([0; Handoff::SIZE], Vec::new());
+        // Tried first: received without a descriptor to spare, it would be lost.
+        drop(self.rx.try_clone()?);
+        match scm::receive(&self.rx, &mut packet, &mut fds) {
+            Ok(received) => {
+                Ok(Handoff::decode(&packet[..received.bytes]).zip(fds.pop()).map(|(handoff, socket)| {
+                    Connection { socket, listener: handoff.listener, peer: handoff.peer }
+                }))
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

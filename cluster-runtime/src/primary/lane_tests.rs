@@ -11,7 +11,7 @@ fn connection() -> (Connection, OwnedFd) {
 
 fn send(lanes: &mut Lanes, epoll: &Epoll) -> Option<OwnedFd> {
     let (connection, client) = connection();
-    lanes.hand_off(connection, epoll, |id| id.0).ok().map(|()| client)
+    lanes.hand_off(connection, epoll, |id| id.0, Instant::now()).ok().map(|()| client)
 }
 
 fn read(lane: &OwnedFd) -> usize {
@@ -33,17 +33,25 @@ fn three_lanes_get_a_third_each() {
     drop(clients);
 }
 
+fn read_all_back(lanes: &mut Lanes) -> usize {
+    std::iter::from_fn(|| lanes.read_back(Instant::now())).count()
+}
+
 #[test]
-fn g1_what_a_dead_worker_had_not_read_comes_back() {
+fn g1_what_a_dead_worker_had_not_read_comes_back_as_soon_as_there_are_others() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
     let (_, end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
     let clients: Vec<_> = (0..5).map(|_| send(&mut lanes, &epoll).unwrap()).collect();
     let mut fds = Vec::new();
     scm::receive(&end, &mut [0; 64], &mut fds).unwrap();
     drop(end);
-    assert_eq!(lanes.reclaim(Id(1)).len(), 4);
+    lanes.all_gone(Id(1));
     assert!(!lanes.has_room(HTTP));
     assert!(send(&mut lanes, &epoll).is_none());
+    assert_eq!(read_all_back(&mut lanes), 0, "they are safest where they are");
+    let (_, _other) = lanes.open(Id(2), 0, vec![HTTP]).unwrap();
+    assert_eq!(read_all_back(&mut lanes), 4);
+    assert_eq!(lanes.unread(), 0);
     drop(clients);
 }
 
@@ -59,34 +67,70 @@ fn a_crowded_lane_is_passed_over_until_it_is_writable() {
     assert!(!lanes.has_room(HTTP));
     assert_eq!(read(&end), clients.len());
     assert_eq!(epoll.wait(None).unwrap(), [id.0]);
-    assert_eq!(lanes.writable(id, &epoll), [HTTP]);
+    lanes.writable(id, &epoll);
     assert!(send(&mut lanes, &epoll).is_some());
 }
 
 #[test]
-fn n45_a_full_lane_gives_back_what_it_has_not_read() {
+fn n45_what_a_full_worker_has_not_read_is_for_others_until_it_has_room() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
     let (id, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
     let clients = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
-    assert_eq!(lanes.full(Id(1), id).len(), 2);
+    lanes.full(Id(2), id);
+    assert!(lanes.has_room(HTTP), "another worker's word does not count");
+    lanes.full(Id(1), id);
     assert!(!lanes.has_room(HTTP));
-    assert!(lanes.room(Id(2), id).is_empty(), "another worker's word does not count");
-    assert_eq!(lanes.room(Id(1), id), [HTTP]);
+    let (_, _other) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    assert!(lanes.read_back(Instant::now()).is_some());
+    lanes.room(Id(1), id);
+    assert!(lanes.read_back(Instant::now()).is_none());
     drop(clients);
 }
 
 #[test]
-fn an_ended_lane_is_read_to_its_end_or_given_to_others() {
+fn a_lane_that_ends_is_read_to_its_end_by_its_worker_where_there_are_no_others() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
     let (_, alone) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
     let client = send(&mut lanes, &epoll);
-    assert!(lanes.end_all(Id(1)).is_empty());
+    lanes.end_all(Id(1));
+    assert_eq!(read_all_back(&mut lanes), 0);
     assert_eq!(read(&alone), 1);
     assert_eq!(scm::receive(&alone, &mut [0; 64], &mut Vec::new()).unwrap().bytes, 0);
+    drop(client);
+}
 
-    let (_, _second) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
-    let other = send(&mut lanes, &epoll);
-    let (_, _third) = lanes.open(Id(3), 2, vec![HTTP]).unwrap();
-    assert_eq!(lanes.end_all(Id(2)).len(), 1);
-    drop((client, other));
+#[test]
+fn a_lane_that_ends_is_given_to_others() {
+    let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+    let (_, _leaver) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let client = send(&mut lanes, &epoll);
+    let (_, _stayer) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    lanes.end_all(Id(1));
+    assert_eq!(read_all_back(&mut lanes), 1);
+    drop(client);
+}
+
+#[test]
+fn at_the_end_everybody_keeps_what_is_his_and_a_late_word_changes_nothing() {
+    let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+    let ends: Vec<_> = (0..2).map(|n| lanes.open(Id(n), n as usize, vec![HTTP]).unwrap()).collect();
+    let clients: Vec<_> = (0..10).map(|_| send(&mut lanes, &epoll)).collect();
+    lanes.end_for_good();
+    lanes.full(Id(0), ends[0].0);
+    lanes.end_all(Id(0));
+    assert_eq!(read_all_back(&mut lanes), 0);
+    assert_eq!(ends.iter().map(|(_, end)| read(end)).collect::<Vec<_>>(), [5, 5]);
+    drop(clients);
+}
+
+#[test]
+fn a_lane_that_nobody_reads_is_forgotten_when_it_is_empty() {
+    let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+    let (id, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let client = send(&mut lanes, &epoll);
+    lanes.gone(Id(1), id);
+    let (_, _other) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    assert_eq!(read_all_back(&mut lanes), 1);
+    assert_eq!(lanes.lanes.len(), 1);
+    drop(client);
 }

@@ -1,6 +1,6 @@
 //! The listening sockets: bound for whoever asks first, shared by all, held until the cluster ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -20,10 +20,20 @@ pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     identity: u64,
-    /// The workers that gave it to us; empty for one that we bound, which stays.
-    givers: BTreeSet<Id>,
+    /// Who gave it to us, by slot; empty for one that we bound, which stays.
+    givers: BTreeMap<usize, Id>,
     file: Option<SocketFile>,
 }
+
+impl Listener {
+    /// Whether somebody else may have it too: whoever handed it to a worker.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.givers.is_empty()
+    }
+}
+
+/// Far more than anybody needs; a worker that binds for ever is to meet an end of it.
+const MOST_BOUND: usize = 4096;
 
 /// All listening sockets.
 #[derive(Debug, Default)]
@@ -42,6 +52,11 @@ impl Listeners {
         if let Some(id) = self.keys.get(&key) {
             return self.found(*id);
         }
+        if self.keys.len() >= MOST_BOUND {
+            return Err(io::Error::other(format!(
+                "a cluster may bind {MOST_BOUND} sockets, and this one has"
+            )));
+        }
         let (socket, file) = match &key.0 {
             Address::Tcp(address) => (socket::listen_tcp(*address, backlog)?, None),
             Address::Unix(path) => {
@@ -56,29 +71,44 @@ impl Listeners {
 
     /// Takes over a socket that a worker has, or finds the one it is: workers that were started with one
     /// inherited socket all send that one.
-    pub(crate) fn adopt(&mut self, giver: Id, socket: OwnedFd) -> io::Result<Found> {
+    pub(crate) fn adopt(&mut self, (slot, giver): (usize, Id), socket: OwnedFd) -> io::Result<Found> {
         socket::prepare_adopted(&socket)?;
         let identity = socket::identity(&socket)?;
         let known = self.listeners.iter_mut().find(|(_, listener)| listener.identity == identity);
         if let Some((id, listener)) = known {
             if !listener.givers.is_empty() {
-                listener.givers.insert(giver);
+                listener.givers.insert(slot, giver);
             }
             let id = *id;
             return self.found(id);
         }
         let bound = self.insert(socket, None)?;
         if let Some(listener) = self.listeners.get_mut(&bound.listener) {
-            listener.givers.insert(giver);
+            listener.givers.insert(slot, giver);
         }
         Ok((bound, true))
     }
 
-    /// A worker has ended. Yields the sockets that were given by it and by nobody else who lives: they go with it,
-    /// as they would have if it had kept them.
-    pub(crate) fn bereave(&mut self, giver: Id) -> Vec<(ListenerId, Listener)> {
-        let orphaned = |listener: &mut Listener| listener.givers.remove(&giver) && listener.givers.is_empty();
-        self.listeners.extract_if(.., |_, listener| orphaned(listener)).collect()
+    /// A worker is up. Yields the sockets that were given by its predecessor in the slot, and not by it nor by anybody
+    /// else: nobody will serve them again.
+    ///
+    /// Not at the death already: a socket that was inherited is given again by the successor, and who waits for it is
+    /// served then.
+    pub(crate) fn succeeded(&mut self, slot: usize, successor: Id) -> Vec<(ListenerId, Listener)> {
+        let left = |listener: &mut Listener| {
+            listener.givers.get(&slot).is_some_and(|giver| *giver != successor)
+                && listener.givers.remove(&slot).is_some()
+                && listener.givers.is_empty()
+        };
+        self.listeners.extract_if(.., |_, listener| left(listener)).collect()
+    }
+
+    /// Closes one that can't be used.
+    pub(crate) fn forget(&mut self, id: ListenerId) {
+        self.keys.retain(|_, listener| *listener != id);
+        if let Some(file) = self.listeners.remove(&id).and_then(|listener| listener.file) {
+            file.remove();
+        }
     }
 
     pub(crate) fn get(&self, id: ListenerId) -> Option<&Listener> {
@@ -106,7 +136,7 @@ impl Listeners {
         let id = ListenerId(self.last);
         self.listeners.insert(
             id,
-            Listener { socket, address: address.clone(), identity, givers: BTreeSet::new(), file },
+            Listener { socket, address: address.clone(), identity, givers: BTreeMap::new(), file },
         );
         Ok(BoundTo { listener: id, address })
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::slot::Id;
 use super::supervise::Streak;
-use super::{Newborn, Preload};
+use super::{GENERATION, Newborn, Preload};
 use crate::ipc::channel::decode;
 use crate::report;
 use crate::sys::fork::{self, Birth};
@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 struct Spawn {
     id: u64,
     slot: usize,
+    generation: u64,
 }
 
 /// Nursery → primary.
@@ -56,11 +57,21 @@ const LARGEST: usize = 4096;
 pub(crate) struct Nursery {
     process: Option<Process>,
     /// Births asked for and not yet answered; the worker's end of its channel stays with us until then.
-    births: BTreeMap<Id, (usize, OwnedFd)>,
+    births: BTreeMap<Id, Asked>,
     streak: Streak,
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
     was_ready: bool,
+}
+
+/// A birth that was asked for.
+#[derive(Debug)]
+struct Asked {
+    slot: usize,
+    /// The worker's end.
+    channel: OwnedFd,
+    /// The nursery was told, then.
+    told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -68,7 +79,10 @@ struct Process {
     child: Child,
     socket: OwnedFd,
     ready: bool,
-    ready_by: Instant,
+    /// How long preload, and each birth, may take.
+    within: Duration,
+    started: Instant,
+    late: bool,
 }
 
 /// Where the process that called [`Nursery::start`] finds itself.
@@ -87,7 +101,8 @@ impl Nursery {
             Birth::Child => Ok(Start::Nursery(Cradle { socket: theirs, primary })),
             Birth::Parent { child } => {
                 let child = Child::or_end(child)?;
-                self.process = Some(Process { child, socket: ours, ready: false, ready_by: now + within });
+                let (ready, late) = (false, false);
+                self.process = Some(Process { child, socket: ours, ready, within, started: now, late });
                 Ok(Start::Primary)
             }
         }
@@ -99,28 +114,21 @@ impl Nursery {
     }
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
-    pub(crate) fn spawn(&mut self, id: Id, slot: usize, channel: OwnedFd) {
-        if let Some(process) = self.process.as_ref().filter(|process| process.ready) {
-            ask(process, id, slot, &channel);
-        }
-        self.births.insert(id, (slot, channel));
+    pub(crate) fn spawn(&mut self, id: Id, slot: usize, channel: OwnedFd, now: Instant) {
+        self.births.insert(id, Asked { slot, channel, told: None });
+        self.ask(now);
     }
 
     /// Its next answer.
-    pub(crate) fn hear(&mut self) -> Option<Answer> {
-        let process = self.process.as_ref()?;
+    pub(crate) fn hear(&mut self, now: Instant) -> Option<Answer> {
+        let process = self.process.as_mut()?;
         let mut bytes = [0; LARGEST];
         let received = scm::receive(&process.socket, &mut bytes, &mut Vec::new()).ok()?;
         let answer: Answer = decode(bytes.get(..received.bytes).filter(|bytes| !bytes.is_empty())?).ok()?;
         match &answer {
             Answer::Ready => {
                 self.was_ready = true;
-                if let Some(process) = &mut self.process {
-                    process.ready = true;
-                    for (id, (slot, channel)) in &self.births {
-                        ask(process, *id, *slot, channel);
-                    }
-                }
+                process.ready = true;
             }
             Answer::Born { id, .. } => {
                 self.streak.reset();
@@ -128,55 +136,99 @@ impl Nursery {
             }
             Answer::Unborn { id, .. } => drop(self.births.remove(&Id(*id))),
         }
+        self.ask(now);
         Some(answer)
+    }
+
+    /// Tells it of the births that it has not been told of, as many as its socket takes: each answer makes room.
+    fn ask(&mut self, now: Instant) {
+        let Some(process) = self.process.as_ref().filter(|process| process.ready) else { return };
+        for (id, asked) in self.births.iter_mut().filter(|(_, asked)| asked.told.is_none()) {
+            let spawn = Spawn { id: id.0, slot: asked.slot, generation: GENERATION };
+            let bytes = rmp_serde::to_vec_named(&spawn).map_err(io::Error::other);
+            match bytes.and_then(|bytes| scm::send(&process.socket, &bytes, Some(asked.channel.as_fd()))) {
+                Ok(_) => asked.told = Some(now),
+                // A dead nursery's births are asked of the next.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe) =>
+                {
+                    return;
+                }
+                Err(error) => {
+                    report::error(format_args!("asking the nursery for worker {}: {error}", id.0));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The births that the last nursery was told of, and did not answer: each is to be given another channel.
+    pub(crate) fn renew(&mut self) -> Vec<Id> {
+        self.births.iter_mut().filter_map(|(id, asked)| asked.told.take().map(|_| *id)).collect()
+    }
+
+    pub(crate) fn give(&mut self, id: Id, channel: OwnedFd) {
+        if let Some(asked) = self.births.get_mut(&id) {
+            asked.channel = channel;
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, id: Id) {
+        self.births.remove(&id);
     }
 
     /// Its end, if it has ended, in words; it is started again later unless `stopping`. `Err`: there never was one
     /// that could preload, and there never will.
-    pub(crate) fn reap(
-        &mut self,
-        stopping: bool,
-        now: Instant,
-    ) -> io::Result<Option<Result<String, Failed>>> {
-        let Some(process) = &self.process else { return Ok(None) };
-        let Some(status) = process.child.reap()? else { return Ok(None) };
-        let late = !process.ready && process.ready_by <= now;
-        self.process = None;
-        let (told, status) = match status {
-            _ if late => ("was not done in time (startup_timeout)".to_owned(), 1),
-            Status::Code(code) => (format!("exited with status {code}"), code.max(1)),
-            Status::Signal(signal) => (
+    pub(crate) fn reap(&mut self, stopping: bool, now: Instant) -> Option<Result<String, Failed>> {
+        let process = self.process.as_ref()?;
+        let (told, status) = match process.child.reap() {
+            Ok(None) => return None,
+            Ok(Some(_)) if process.late => ("was not done in time (startup_timeout)".to_owned(), 1),
+            Ok(Some(Status::Code(code))) => (format!("exited with status {code}"), code.max(1)),
+            Ok(Some(Status::Signal(signal))) => (
                 crate::event::Signal::from_raw(signal).map_or_else(
                     || format!("was killed by signal {signal}"),
                     |s| format!("was killed by {s}"),
                 ),
                 128 + signal,
             ),
+            Err(error) => (format!("is lost: {error}"), 1),
         };
+        self.process = None;
         if stopping {
-            return Ok(Some(Ok(told)));
+            return Some(Ok(told));
         }
         if !self.was_ready {
-            return Ok(Some(Err(Failed { told, status })));
+            return Some(Err(Failed { told, status }));
         }
         self.start_at = Some(now + self.streak.lengthen(u64::from(status.unsigned_abs())));
-        Ok(Some(Ok(told)))
+        Some(Ok(told))
     }
 
-    /// When it is to be started, or killed because it takes too long.
+    /// When it is to be started, or has taken too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let late = self.process.as_ref().filter(|process| !process.ready).map(|process| process.ready_by);
-        self.start_at.or(late)
+        let due = self.process.as_ref().filter(|process| !process.late).and_then(|process| {
+            let since = match process.ready {
+                false => Some(process.started),
+                true => self.births.values().filter_map(|asked| asked.told).min(),
+            };
+            since.map(|since| since + process.within)
+        });
+        self.start_at.into_iter().chain(due).min()
     }
 
-    /// Whether it is to be started now. Kills one that takes too long.
-    pub(crate) fn tick(&mut self, now: Instant) -> io::Result<bool> {
-        if let Some(process) =
-            self.process.as_ref().filter(|process| !process.ready && process.ready_by <= now)
-        {
-            process.child.signal(libc::SIGKILL)?;
+    /// Whether it is to be started now. Kills one that takes too long, be it for preload or for a birth.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        if self.start_at.is_some_and(|at| at <= now) {
+            return true;
         }
-        Ok(self.start_at.is_some_and(|at| at <= now))
+        if self.deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(process) = &mut self.process
+        {
+            process.late = true;
+            process.kill();
+        }
+        false
     }
 
     /// It could not be started; it is to be tried again.
@@ -185,12 +237,17 @@ impl Nursery {
     }
 
     /// No more births. Yields those that are now not to be.
-    pub(crate) fn stop(&mut self) -> io::Result<Vec<Id>> {
+    pub(crate) fn stop(&mut self) -> Vec<Id> {
         self.start_at = None;
         if let Some(process) = &self.process {
-            process.child.signal(libc::SIGKILL)?;
+            process.kill();
         }
-        Ok(std::mem::take(&mut self.births).into_keys().collect())
+        std::mem::take(&mut self.births).into_keys().collect()
+    }
+
+    /// Ends it at once, and waits for that.
+    pub(crate) fn end_now(&self) -> io::Result<()> {
+        self.process.as_ref().map_or(Ok(()), |process| process.child.end_now())
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -205,14 +262,11 @@ pub(crate) struct Failed {
     pub(crate) status: i32,
 }
 
-fn ask(process: &Process, id: Id, slot: usize, channel: &OwnedFd) {
-    let asked = rmp_serde::to_vec_named(&Spawn { id: id.0, slot }).map_err(io::Error::other);
-    let sent = asked.and_then(|bytes| scm::send(&process.socket, &bytes, Some(channel.as_fd())));
-    // A dead nursery's births are asked of the next.
-    if let Err(error) = sent
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        report::error(format_args!("asking the nursery for worker {}: {error}", id.0));
+impl Process {
+    fn kill(&self) {
+        if let Err(error) = self.child.signal(libc::SIGKILL) {
+            report::error(format_args!("ending the nursery: {error}"));
+        }
     }
 }
 
@@ -267,7 +321,8 @@ impl Cradle {
             };
             match fork::fork_sibling() {
                 Ok(Birth::Child) => {
-                    return Ok(Newborn { id: spawn.id, slot: spawn.slot, channel, primary: self.primary });
+                    let Spawn { id, slot, generation } = spawn;
+                    return Ok(Newborn { id, slot, generation, channel, primary: self.primary });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
                 Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,

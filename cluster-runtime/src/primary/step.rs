@@ -173,6 +173,8 @@ pub(crate) struct Fleet {
     members: BTreeMap<Id, Member>,
     deaths: Deaths,
     phase: Phase,
+    /// A signal has asked for the stop: the next one means now.
+    signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
     has_served: bool,
     failure: Option<Failure>,
@@ -187,6 +189,7 @@ impl Fleet {
             members: BTreeMap::new(),
             deaths: Deaths::default(),
             phase: Phase::Running,
+            signalled: false,
             has_served: false,
             failure: None,
         }
@@ -202,6 +205,11 @@ impl Fleet {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.phase != Phase::Running
+    }
+
+    /// Whether the next signal to stop means now.
+    pub(crate) fn was_signalled(&self) -> bool {
+        self.signalled
     }
 
     /// The next moment at which [`Input::Tick`] is due.
@@ -238,15 +246,19 @@ impl Fleet {
             Input::Closed { id } => self.closed(id, now, &mut out),
             Input::Exited { id, status } => self.gone(id, status, now, &mut out),
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
-            Input::Stop { signal } => match (self.phase, signal) {
-                (Phase::Running, _) => {
-                    self.failure = None;
-                    self.stop(now, &mut out);
+            Input::Stop { signal } => {
+                let signalled_before = self.signalled;
+                self.signalled |= signal.is_some();
+                match signal {
+                    _ if self.phase == Phase::Running => {
+                        self.failure = None;
+                        self.stop(now, &mut out);
+                    }
+                    // Only a second signal means now: what asked before may have been a callback of the first.
+                    Some(signal) if signalled_before => self.stop_now(signal, &mut out),
+                    _ => {}
                 }
-                // The second one. Without a signal it is a callback that asks again: it has been heard.
-                (Phase::Stopping, Some(signal)) => self.stop_now(signal, &mut out),
-                _ => {}
-            },
+            }
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -328,6 +340,9 @@ impl Fleet {
             return;
         }
         out.push(Effect::Publish(Event::Disconnect(id)));
+        if matches!(member.life, Life::Draining { .. } | Life::Killed { .. }) {
+            return;
+        }
         // It can't be told anything any more; but its lanes are to end, and it has a drain's time and no more.
         self.drain(id, false, now, out);
         if let Some(Member { life: Life::Draining { told, .. }, .. }) = self.members.get_mut(&id) {
@@ -336,8 +351,11 @@ impl Fleet {
     }
 
     fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
         let exists = member.exists;
+        if !exists && signal == Signal::KILL {
+            member.life = Life::Killed { ready: None, overdue: false };
+        }
         if signal == Signal::TERM {
             // Not left to the signal alone: a worker that spins must end too.
             self.drain(id, false, now, out);
@@ -436,7 +454,8 @@ impl Fleet {
             }
         } else {
             delay = slot.streak.lengthen(id.0);
-            if self.deaths.add(now, self.rules.max_restarts, self.rules.restart_window) {
+            // A birth that failed says something of this process and nothing of the worker.
+            if member.exists && self.deaths.add(now, self.rules.max_restarts, self.rules.restart_window) {
                 self.failure = Some(Failure::GaveUp { deaths: self.rules.max_restarts + 1, exit });
                 self.stop(now, out);
                 return;

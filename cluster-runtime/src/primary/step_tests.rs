@@ -350,3 +350,37 @@ fn a_worker_that_says_twice_that_it_is_online_is_told_of_once() {
     assert_eq!(world.tell(Input::Online { id: Id(1) }).len(), 1);
     assert_eq!(world.tell(Input::Online { id: Id(1) }), []);
 }
+
+#[test]
+fn a_callback_that_stops_the_cluster_at_a_signal_does_not_make_it_the_second() {
+    let mut world = World::serving(1);
+    world.tell(Input::Stop { signal: None });
+    assert_eq!(world.tell(Input::Stop { signal: Some(Signal::TERM) }), []);
+    assert_eq!(signals(&world.tell(Input::Stop { signal: Some(Signal::TERM) }), Signal::KILL), 1);
+}
+
+#[test]
+fn who_went_as_told_is_not_blamed_though_its_channel_ended_before_its_process() {
+    let mut world = World::new(2, |rules| rules.max_restarts = 0);
+    world.up(1);
+    world.up(2);
+    world.tell(Input::Leave { id: Id(1), voluntary: false });
+    world.tell(Input::Closed { id: Id(1) });
+    assert_eq!(spawns(&world.dies(1, DONE)), [(3, 0)]);
+    assert!(!world.fleet.is_stopping());
+}
+
+#[test]
+fn births_that_fail_are_throttled_and_never_given_up() {
+    let mut world = World::serving(1);
+    let mut effects = world.fleet.step(Input::Exited { id: Id(1), status: KILLED }, world.now);
+    for _ in 0..50 {
+        if let [(id, _)] = spawns(&effects)[..] {
+            effects = world.fleet.step(Input::Unborn { id: Id(id) }, world.now);
+        } else {
+            world.now += 20 * SECOND;
+            effects = world.fleet.step(Input::Tick, world.now);
+        }
+    }
+    assert!(!world.fleet.is_stopping());
+}

@@ -44,11 +44,10 @@ pub(crate) fn fork_sibling() -> io::Result<Birth> {
 
 fn prepare() -> io::Result<()> {
     single_threaded()?;
-    // What is still in these buffers would be printed by both sides.
-    io::stdout().flush().or_else(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
+    // What is still in the buffer would be printed by both sides. Where nothing can be printed at all, so be it:
+    // a full disk behind stdout must not keep a worker from being replaced.
+    let _ = io::stdout().flush();
+    Ok(())
 }
 
 /// Refuses to go on when another thread exists.

@@ -28,17 +28,25 @@ impl Child {
 
     /// Watches a child, or makes sure that there is none: one that can't be watched would be lost sight of.
     pub(crate) fn or_end(pid: u32) -> io::Result<Child> {
-        Child::new(pid).inspect_err(|_| {
-            // Ours and not reaped, so the number is still its own; and a SIGKILL ends the wait.
-            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-            let ended = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
-                .and_then(|()| nix::sys::wait::waitpid(pid, None));
-            if let Err(error) = ended {
-                crate::report::error(format_args!(
-                    "ending the process {pid}, which can't be watched: {error}"
-                ));
-            }
-        })
+        Child::new(pid).inspect_err(|_| Child::end(pid))
+    }
+
+    /// Ends a child that nobody watches, and reaps it.
+    pub(crate) fn end(pid: u32) {
+        // Ours and not reaped, so the number is still its own; and a SIGKILL ends the wait.
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        let ended = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+            .and_then(|()| nix::sys::wait::waitpid(pid, None));
+        if let Err(error) = ended {
+            crate::report::error(format_args!("ending the process {pid}, which can't be watched: {error}"));
+        }
+    }
+
+    /// Ends it now, and reaps it.
+    pub(crate) fn end_now(&self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)?;
+        waitid(WaitId::PidFd(self.fd.as_fd()), WaitIdOptions::EXITED)?;
+        Ok(())
     }
 
     /// Sends a signal, by number. A child that has ended already is no error: it is dead, as was wanted or not.

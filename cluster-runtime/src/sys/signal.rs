@@ -26,7 +26,8 @@ impl Signals {
             watched.add(Signal::try_from(signal)?);
         }
         let before = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .inspect_err(|_| before.thread_set_mask().unwrap_or_default())?;
         Ok(Signals { fd, before })
     }
 

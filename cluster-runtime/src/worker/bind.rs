@@ -1,6 +1,6 @@
 //! Listening sockets, asked of the primary.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -10,8 +10,31 @@ use super::{To, here, unclustered};
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, ListenerId, ToPrimary, ToWorker};
 
-/// How often each address was asked for.
-static ASKED: Mutex<BTreeMap<Address, u32>> = Mutex::new(BTreeMap::new());
+/// Which of the sockets of an address this worker has, by number: a second bind of one address is another socket.
+static TAKEN: Mutex<BTreeSet<(Address, u32)>> = Mutex::new(BTreeSet::new());
+
+/// One of them; free again when the last handle of its listener is gone, so that a server that ended can be started
+/// anew on the same address.
+#[derive(Debug)]
+pub(super) struct Taken(Address, u32);
+
+impl Taken {
+    fn lowest(address: Address) -> Taken {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nth = 0;
+        while !taken.insert((address.clone(), nth)) {
+            nth += 1;
+        }
+        Taken(address, nth)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.remove(&(self.0.clone(), self.1));
+    }
+}
 
 /// A socket that this worker may serve.
 #[derive(Clone, Debug)]
@@ -19,10 +42,16 @@ pub(crate) struct Listener {
     pub(super) id: ListenerId,
     pub(super) address: Address,
     /// Unclustered, the socket itself.
+    _taken: Option<Arc<Taken>>,
     pub(super) here: Option<Arc<unclustered::Bound>>,
 }
 
 impl Listener {
+    /// One that is bound here, unclustered.
+    pub(super) fn here(id: ListenerId, address: Address, bound: unclustered::Bound) -> Listener {
+        Listener { id, address, _taken: None, here: Some(Arc::new(bound)) }
+    }
+
     pub(crate) fn id(&self) -> ListenerId {
         self.id
     }
@@ -34,7 +63,7 @@ impl Listener {
 
 impl From<BoundTo> for Listener {
     fn from(bound: BoundTo) -> Listener {
-        Listener { id: bound.listener, address: bound.address, here: None }
+        Listener { id: bound.listener, address: bound.address, _taken: None, here: None }
     }
 }
 
@@ -47,12 +76,10 @@ pub(crate) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
         tcp => tcp,
     };
     let To::Primary(link) = &here().to else { return unclustered::bind(address, backlog) };
-    let nth = {
-        let mut binds = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        let nth = binds.entry(address.clone()).or_default();
-        std::mem::replace(nth, *nth + 1)
-    };
-    bound(link.call(|call| ToPrimary::Bind { call, address, nth, backlog }, None)?)
+    let taken = Taken::lowest(address.clone());
+    let nth = taken.1;
+    let answer = link.call(|call| ToPrimary::Bind { call, address, nth, backlog }, None)?;
+    Ok(Listener { _taken: Some(Arc::new(taken)), ..bound(answer)? })
 }
 
 /// Gives the primary a listening socket of this process. Unclustered: serves it here.

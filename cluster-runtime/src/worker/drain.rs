@@ -11,7 +11,8 @@ struct State {
     deadline: Option<Instant>,
     /// Lanes on which something may still come.
     lanes: usize,
-    has_served: bool,
+    /// There is, or was, something here that will end by itself: a server, or somebody who has asked for the signal.
+    concerned: bool,
 }
 
 /// Whether this worker drains, and what it still has.
@@ -38,6 +39,24 @@ impl Drain {
         self.state.borrow().deadline
     }
 
+    /// When its time is over.
+    pub(crate) async fn over(&self) {
+        let mut state = self.state.subscribe();
+        loop {
+            let deadline = state.borrow_and_update().deadline;
+            // The sender lives as long as the process.
+            match deadline {
+                Some(deadline) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(deadline) => return,
+                        _ = state.changed() => {}
+                    }
+                }
+                None => drop(state.changed().await),
+            }
+        }
+    }
+
     /// When it begins.
     pub(crate) async fn begun(&self) {
         self.until(|state| state.deadline.is_some()).await;
@@ -45,6 +64,11 @@ impl Drain {
 
     /// When it has begun and nothing more can come: to stop any earlier would lose what was handed over.
     pub(crate) async fn empty(&self) {
+        // For good: whoever asks in a loop is not asking all the time.
+        self.state.send_if_modified(|state| {
+            state.concerned = true;
+            false
+        });
         self.until(|state| state.deadline.is_some() && state.lanes == 0).await;
     }
 
@@ -52,7 +76,7 @@ impl Drain {
     pub(crate) fn opened(&self) {
         self.state.send_modify(|state| {
             state.lanes += 1;
-            state.has_served = true;
+            state.concerned = true;
         });
     }
 
@@ -60,9 +84,9 @@ impl Drain {
         self.state.send_modify(|state| state.lanes = state.lanes.saturating_sub(1));
     }
 
-    /// Whether there is nothing here to be finished: no server, and nobody who waits for the end.
+    /// Whether there is nothing here to be finished: no server, and nobody who ever asked for the end.
     pub(crate) fn is_moot(&self) -> bool {
-        !self.state.borrow().has_served && self.state.receiver_count() == 0
+        !self.state.borrow().concerned
     }
 
     async fn until(&self, wanted: impl FnMut(&State) -> bool) {

@@ -1,5 +1,6 @@
 //! Messages from the primary, until somebody reads them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -28,7 +29,9 @@ struct Readers {
     /// Each gets every message.
     queues: Vec<UnboundedSender<Arc<Body>>>,
     /// Kept for the first of them.
-    before: Vec<Arc<Body>>,
+    before: VecDeque<Arc<Body>>,
+    had_readers: bool,
+    dropped: bool,
     ended: bool,
 }
 
@@ -62,7 +65,13 @@ impl Drop for Body {
 
 impl Inbox {
     pub(crate) fn new(room: impl Fn() + Send + Sync + 'static) -> Inbox {
-        let readers = Readers { queues: Vec::new(), before: Vec::new(), ended: false };
+        let readers = Readers {
+            queues: Vec::new(),
+            before: VecDeque::new(),
+            had_readers: false,
+            dropped: false,
+            ended: false,
+        };
         let held = Arc::new(Held { bytes: AtomicUsize::new(0), room: Box::new(room) });
         Inbox { readers: Mutex::new(readers), held }
     }
@@ -74,7 +83,16 @@ impl Inbox {
         readers.queues.retain(|queue| !queue.is_closed());
         if readers.queues.is_empty() {
             if !readers.ended {
-                readers.before.push(body);
+                readers.before.push_back(body);
+                if !readers.had_readers && self.is_full() {
+                    // Nobody may ever ask: then the channel would stay full, and the primary not be heard either.
+                    readers.before.pop_front();
+                    if !std::mem::replace(&mut readers.dropped, true) {
+                        report::warn(format_args!(
+                            "nobody reads this worker's messages: the oldest are dropped; call messages() to read them"
+                        ));
+                    }
+                }
             }
         } else {
             for queue in &readers.queues {
@@ -102,6 +120,7 @@ impl Inbox {
     pub(crate) fn subscribe<M>(&self) -> Messages<M> {
         let (queue, messages) = unbounded_channel();
         let mut readers = self.readers();
+        readers.had_readers = true;
         for body in readers.before.drain(..) {
             // Its reader is in our hands.
             let _ = queue.send(body);
@@ -202,13 +221,24 @@ mod tests {
         let told = Arc::new(AtomicBool::new(false));
         let tell = Arc::clone(&told);
         let inbox = Inbox::new(move || tell.store(true, Ordering::Relaxed));
+        let mut reader = inbox.subscribe::<String>();
         let large = "x".repeat(LIMIT / 4);
         for _ in 0..4 {
             assert!(!inbox.is_full());
             inbox.deliver(encoded(&large));
         }
         assert!(inbox.is_full() && !told.load(Ordering::Relaxed));
-        assert!(inbox.subscribe::<String>().blocking_recv().is_some());
+        assert!(reader.blocking_recv().is_some());
         assert!(!inbox.is_full() && told.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn where_nobody_reads_the_oldest_go_and_it_is_never_full() {
+        let inbox = Inbox::new(|| {});
+        for n in 0..10 {
+            inbox.deliver(encoded(&n.to_string().repeat(LIMIT / 4)));
+            assert!(!inbox.is_full());
+        }
+        assert!(inbox.subscribe::<String>().blocking_recv().unwrap().starts_with('7'));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
 
 use crate::error::SendError;
-use crate::ipc::channel::{Intake, Outbox, Packet, Read, decode};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, decode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{Call, ToPrimary, ToWorker};
 use crate::report;
@@ -38,6 +39,14 @@ pub(super) trait Listener: Sync {
     fn orphaned(&self) -> Instant;
 }
 
+/// The answer to a call.
+#[derive(Debug)]
+enum Answer {
+    Here(Box<ToWorker>, Option<OwnedFd>),
+    /// Whoever asked has given up.
+    Unwanted,
+}
+
 /// The channel to the primary.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -47,7 +56,7 @@ pub(super) struct Link {
     wake: OwnedFd,
     /// Written by the handler of SIGTERM.
     terminate: OwnedFd,
-    answers: Mutex<BTreeMap<u32, (ToWorker, Option<OwnedFd>)>>,
+    answers: Mutex<BTreeMap<u32, Answer>>,
     answered: Condvar,
     calls: AtomicU32,
     closed: AtomicBool,
@@ -70,28 +79,41 @@ impl Link {
     /// Starts the thread, which lives as long as the process.
     pub(super) fn start(&'static self, listener: &'static impl Listener) -> io::Result<()> {
         std::thread::Builder::new().name("cluster-link".into()).spawn(move || {
-            if let Err(error) = self.run(listener) {
-                report::error(format_args!("the worker's channel: {error}; the worker ends"));
-                std::process::exit(1);
+            // Without this thread the process would hear nothing more, not even that the primary is gone.
+            match catch_unwind(AssertUnwindSafe(|| self.run(listener))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    report::error(format_args!("the worker's channel: {error}; the worker ends"));
+                    std::process::exit(1);
+                }
+                Err(_) => crate::sys::process::exit_now(1),
             }
         })?;
         Ok(())
     }
 
     pub(super) fn send_user(&self, message: &impl Serialize) -> Result<(), SendError> {
+        let message = Encoded::new(message)?;
         let mut outbox = lock(&self.outbox);
-        let sent = outbox.send_user(&self.socket, message);
+        let sent = outbox.send_user(&self.socket, &message);
         self.leave_rest(&outbox);
         sent
     }
 
     /// A primary that is gone is no error here: its end is met by the thread.
     pub(super) fn tell(&self, message: &ToPrimary, fd: Option<OwnedFd>) {
-        let mut outbox = lock(&self.outbox);
-        if let Err(SendError::Encode(reason)) = outbox.send_control(&self.socket, message, fd) {
-            report::error(format_args!("a message to the primary can't be encoded: {reason}"));
+        match self.try_tell(message, fd) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => report::error(format_args!("telling the primary {message:?}: {error}")),
         }
+    }
+
+    fn try_tell(&self, message: &ToPrimary, fd: Option<OwnedFd>) -> Result<(), SendError> {
+        let message = Encoded::new(message)?;
+        let mut outbox = lock(&self.outbox);
+        let told = outbox.send_control(&self.socket, &message, fd);
         self.leave_rest(&outbox);
+        told
     }
 
     /// Asks and waits for the answer; blocks this thread for as long as the primary takes.
@@ -101,12 +123,16 @@ impl Link {
         fd: Option<OwnedFd>,
     ) -> io::Result<(ToWorker, Option<OwnedFd>)> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        self.tell(&question(Call(call)), fd);
+        self.try_tell(&question(Call(call)), fd).map_err(io::Error::other)?;
         let waited = self.answered.wait_timeout_while(lock(&self.answers), ANSWER_WITHIN, |answers| {
             !answers.contains_key(&call) && !self.closed.load(Ordering::Acquire)
         });
         let (mut answers, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        answers.remove(&call).ok_or_else(|| match self.closed.load(Ordering::Acquire) {
+        if let Some(Answer::Here(message, fd)) = answers.remove(&call) {
+            return Ok((*message, fd));
+        }
+        answers.insert(call, Answer::Unwanted);
+        Err(match self.closed.load(Ordering::Acquire) {
             true => io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone"),
             false => io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -215,8 +241,18 @@ impl Link {
         match message {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
-                lock(&self.answers).insert(call.0, (message, packet.fd));
-                self.answered.notify_all();
+                let mut answers = lock(&self.answers);
+                if let Some(Answer::Unwanted) = answers.remove(&call.0) {
+                    drop(answers);
+                    // Nobody will ever read from that lane.
+                    if let ToWorker::Lane { result: Ok(lane), .. } = message {
+                        self.tell(&ToPrimary::Gone { lane }, None);
+                    }
+                } else {
+                    answers.insert(call.0, Answer::Here(Box::new(message), packet.fd));
+                    drop(answers);
+                    self.answered.notify_all();
+                }
             }
         }
         Ok(())

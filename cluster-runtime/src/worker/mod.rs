@@ -17,9 +17,10 @@ use self::inbox::{Inbox, Messages};
 use self::link::Link;
 use crate::config::{Runtime, Settings};
 use crate::error::SendError;
+use crate::ipc::channel::Encoded;
 use crate::ipc::message::{PROTOCOL, ToPrimary};
 use crate::report;
-use crate::role::{self, GENERATION, Process};
+use crate::role::{self, Process};
 use crate::sys::signal::Signals;
 use crate::sys::{process, signal};
 
@@ -50,9 +51,19 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// What this process is as a worker; set once, at its birth.
 static HERE: OnceLock<Here> = OnceLock::new();
 
+/// Who this worker is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    pub(crate) id: u64,
+    pub(crate) slot: usize,
+    pub(crate) generation: u64,
+}
+
+/// Without a primary.
+const ALONE: Birth = Birth { id: 1, slot: 0, generation: 1 };
+
 struct Here {
-    id: u64,
-    slot: usize,
+    birth: Birth,
     settings: Settings,
     drain: Drain,
     inbox: Inbox,
@@ -98,7 +109,7 @@ pub fn worker() -> ThisWorker {
 }
 
 fn here() -> &'static Here {
-    HERE.get_or_init(|| Here::new(1, 0, Settings::default(), To::Unclustered(Box::new(|_| {}))))
+    HERE.get_or_init(|| Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {}))))
 }
 
 /// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for what should
@@ -108,10 +119,10 @@ pub async fn shutdown_signal() {
     here().drain.empty().await;
 }
 
-/// Makes this process the worker it was born to be: the first thing that happens in it.
+/// Makes this process the worker it was born to be: the first thing that happens in it. `signals` are still blocked,
+/// until there are handlers for them.
 pub(crate) fn begin(
-    id: u64,
-    slot: usize,
+    birth: Birth,
     channel: OwnedFd,
     primary: u32,
     settings: Settings,
@@ -131,7 +142,7 @@ pub(crate) fn begin(
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
-    let here = HERE.get_or_init(|| Here::new(id, slot, settings, To::Primary(link)));
+    let here = HERE.get_or_init(|| Here::new(birth, settings, To::Primary(link)));
     if let To::Primary(link) = &here.to {
         link.start(here)?;
     }
@@ -144,7 +155,7 @@ pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io:
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
     let within = settings.drain_timeout;
-    let here = HERE.get_or_init(|| Here::new(1, 0, settings, To::Unclustered(callbacks)));
+    let here = HERE.get_or_init(|| Here::new(ALONE, settings, To::Unclustered(callbacks)));
     std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
         let ended = link::wait_for(&stop, None).and_then(|_| {
             here.begin_drain(within);
@@ -170,12 +181,12 @@ fn proven() {
 impl ThisWorker {
     /// Counts up from 1; a replacement has another. Node: `cluster.worker.id`.
     pub fn id(&self) -> u64 {
-        here().id
+        here().birth.id
     }
 
     /// The place it fills, from 0 on; a replacement has the same.
     pub fn slot(&self) -> usize {
-        here().slot
+        here().birth.slot
     }
 
     /// This process's id. Node: `process.pid`.
@@ -185,7 +196,7 @@ impl ThisWorker {
 
     /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
-        GENERATION
+        here().birth.generation
     }
 
     /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
@@ -201,7 +212,7 @@ impl ThisWorker {
         match &here().to {
             To::Primary(link) => link.send_user(&message),
             To::Unclustered(callbacks) => {
-                callbacks(&rmp_serde::to_vec_named(&message).map_err(|e| SendError::Encode(e.to_string()))?);
+                callbacks(&Encoded::new(&message)?.into_bytes());
                 Ok(())
             }
         }
@@ -270,13 +281,13 @@ impl ThisWorker {
 }
 
 impl Here {
-    fn new(id: u64, slot: usize, settings: Settings, to: To) -> Here {
+    fn new(birth: Birth, settings: Settings, to: To) -> Here {
         let room = || {
             if let Some(Here { to: To::Primary(link), .. }) = HERE.get() {
                 link.wake();
             }
         };
-        Here { id, slot, settings, drain: Drain::new(), inbox: Inbox::new(room), to }
+        Here { birth, settings, drain: Drain::new(), inbox: Inbox::new(room), to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -291,6 +302,9 @@ impl Here {
         self.inbox.end();
         if moot {
             // Nothing here would ever notice: no server, and nobody who waits for the end.
+            if let To::Primary(link) = &self.to {
+                link.finish();
+            }
             std::process::exit(0);
         }
     }
@@ -320,10 +334,10 @@ impl link::Listener for Here {
     }
 }
 
-/// When this worker has to be done; `None` while it serves.
+/// When the time that this worker has to drain is over.
 #[cfg(feature = "actix")]
-pub(crate) fn drain_deadline() -> Option<tokio::time::Instant> {
-    here().drain.deadline()
+pub(crate) async fn drain_is_over() {
+    here().drain.over().await;
 }
 
 /// The settings this worker was born with.

@@ -98,7 +98,8 @@ pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result
             let fd = fd.ok_or_else(|| io::Error::other("the lane did not arrive"))?;
             let last = next_descriptor(&fd).unwrap_or(i32::MAX);
             // tokio never asks what kind of Unix socket it is given; we alone read from it, by recvmsg.
-            let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
+            let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))
+                .inspect_err(|_| link.tell(&ToPrimary::Gone { lane: id }, None))?;
             Source::Primary { id, socket, last }
         }
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
@@ -155,7 +156,14 @@ impl Lane {
                         let Handoff { listener, peer } = handoff;
                         return Ok(Some(Connection { socket, listener, peer, permit: permit.spent() }));
                     }
-                    None => self.end(here),
+                    None => {
+                        if !leaving {
+                            // The lane's end may be here before the word that explains it. It is said in this way only:
+                            // to drain, or that the primary is gone.
+                            here.begin_drain(here.settings.drain_timeout);
+                        }
+                        self.end(here);
+                    }
                 },
             }
         }
@@ -168,8 +176,10 @@ impl Lane {
         }
     }
 
+    /// Nothing will be read from it any more: what somebody may have left on it is for others.
     fn end(&mut self, here: &Here) {
         if !std::mem::replace(&mut self.ended, true) {
+            self.source.tell(|lane| ToPrimary::Gone { lane });
             here.drain.ended();
         }
     }
@@ -177,11 +187,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if !self.ended {
-            // Its server gave up on it: what it has not read is for others.
-            self.close(here());
-            self.end(here());
-        }
+        self.end(here());
     }
 }
 
@@ -189,10 +195,17 @@ impl Drop for Lane {
 /// we have not read to others.
 async fn room(account: &Account, source: &mut Source, full: &mut bool, wish: Wish) -> Permit {
     loop {
-        if wish == Wish::Receive
-            && source.has_descriptors()
-            && let Some(permit) = account.try_take()
-        {
+        if wish == Wish::Receive && source.has_descriptors() {
+            // While we wait in line for a permit, we are full; it is ours when our turn comes.
+            let permit = match account.try_take() {
+                Some(permit) => permit,
+                None => {
+                    if !std::mem::replace(full, true) {
+                        source.tell(|lane| ToPrimary::Full { lane });
+                    }
+                    account.take().await
+                }
+            };
             if std::mem::take(full) {
                 source.tell(|lane| ToPrimary::Room { lane });
             }
@@ -204,12 +217,7 @@ async fn room(account: &Account, source: &mut Source, full: &mut bool, wish: Wis
         if wish != Wish::Receive {
             std::future::pending::<()>().await;
         }
-        if source.has_descriptors() {
-            // Taken and given back at once: the loop takes it again.
-            drop(account.take().await);
-        } else {
-            let _ = tokio::time::timeout(LOOK_AGAIN, account.one_ended()).await;
-        }
+        let _ = tokio::time::timeout(LOOK_AGAIN, account.one_ended()).await;
     }
 }
 

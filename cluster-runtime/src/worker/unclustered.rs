@@ -48,7 +48,7 @@ fn listener(socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Listener> {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let address = Address::of(&socket)?;
     let id = ListenerId(LAST.fetch_add(1, Ordering::Relaxed));
-    Ok(Listener { id, address, here: Some(Arc::new(Bound { socket, file })) })
+    Ok(Listener::here(id, address, Bound { socket, file }))
 }
 
 impl Drop for Bound {

@@ -1,3 +1,5 @@
+//! `on_connect`: what it is given, for each kind of connection.
+
 use std::any::Any;
 use std::net::SocketAddr;
 

@@ -1,3 +1,5 @@
+//! A server that is to end finishes what it has.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,3 +1,5 @@
+//! Applications that cannot be built, and threads that panic.
+
 use actix_web::{App, web};
 use cluster::actix::HttpServer;
 

@@ -1,3 +1,5 @@
+//! HTTP/2 without TLS.
+
 use std::io::{Read, Write};
 use std::time::Duration;
 

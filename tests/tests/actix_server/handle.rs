@@ -1,3 +1,5 @@
+//! Pausing, resuming and stopping by a handle.
+
 use actix_web::{App, web};
 use cluster::actix::{HttpServer, Server};
 

@@ -1,3 +1,5 @@
+//! How many connections, and how many threads.
+
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 

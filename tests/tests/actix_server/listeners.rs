@@ -1,3 +1,5 @@
+//! Binding and listening: TCP, IPv6, Unix sockets, sockets that were given.
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;

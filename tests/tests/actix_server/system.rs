@@ -1,3 +1,5 @@
+//! Inside of an actix system and outside of any.
+
 use actix_rt::{Arbiter, System};
 use actix_web::{App, web};
 use cluster::actix::HttpServer;

@@ -1,3 +1,5 @@
+//! TLS, and what applications see of it.
+
 use std::any::Any;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};

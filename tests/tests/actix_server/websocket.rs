@@ -1,3 +1,5 @@
+//! Upgraded connections while the server drains.
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,88 @@
+//! Deaths: a worker's, and the cluster's.
+
+use std::time::Instant;
+
+use super::desk::{self, Worker};
+use super::slot::Id;
+use super::step::Input;
+use super::{Ending, Hint, Loop, Turn, hub};
+use crate::event::{Exit, ExitStatus, Signal};
+use crate::report;
+use crate::sys::pidfd::Status;
+
+impl Loop {
+    /// A worker's process has ended. First what it said, then its end: the messages of a dying worker arrive before
+    /// its exit event. What it had not read is for others, from now on.
+    pub(super) fn reap(&mut self, id: Id) -> Turn {
+        let Some(child) = self.children.get(&id) else { return Ok(()) };
+        let status = match child.reap() {
+            Ok(None) => return Ok(()),
+            Ok(Some(Status::Code(code))) => ExitStatus::Code(code),
+            Ok(Some(Status::Signal(signal))) => {
+                Signal::from_raw(signal).map_or(ExitStatus::Unknown, ExitStatus::Signal)
+            }
+            Err(error) => {
+                report::error(format_args!("reaping worker {}: {error}", id.0));
+                ExitStatus::Unknown
+            }
+        };
+        // Only now may the pid be another's; and a pidfd stays readable, so it has to go.
+        if let Some(child) = self.children.remove(&id) {
+            self.epoll.remove(&child)?;
+        }
+        hub::ignore(id, &self.epoll);
+        for packet in hub::last_words(id) {
+            self.heard(id, packet)?;
+        }
+        self.lanes.all_gone(id);
+        self.announced.retain(|(worker, _)| *worker != id);
+        self.release_held(id);
+        self.step(Input::Exited { id, status })
+    }
+
+    pub(super) fn stop_listening(&mut self) -> Turn {
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, Instant::now());
+        self.lanes.end_for_good();
+        self.listeners.close();
+        for id in self.nursery.stop() {
+            hub::close(id);
+            desk::forget(id);
+            self.step(Input::Unborn { id })?;
+        }
+        Ok(())
+    }
+
+    /// How the cluster ended, if it has.
+    pub(super) fn ending(&mut self) -> Option<Ending> {
+        let end = self.fleet.end()?;
+        if !self.nursery.is_gone() {
+            // Its end is waited for, that no zombie is left; and it has been sent a SIGKILL, or is sent one now.
+            self.nursery.stop();
+            return None;
+        }
+        let lost = self.door.lost() + self.lanes.unread();
+        if lost > 0 {
+            report::error(format_args!(
+                "{lost} connections were accepted, and no worker was left to serve them"
+            ));
+        }
+        Some(match (self.preload_failed.take(), end) {
+            (Some(failed), _) => Ending::Preload(failed),
+            (None, Ok(())) => Ending::Asked,
+            (None, Err(failure)) => {
+                let hint = if self.somebody_bound { Hint::None } else { Hint::NobodyBound };
+                Ending::Failed(failure.clone(), hint)
+            }
+        })
+    }
+}
+
+/// Says how a worker ended.
+pub(super) fn tell_exit(worker: &Worker, exit: &Exit) {
+    let (id, slot, pid) = (worker.id(), worker.slot(), worker.pid());
+    if exit.exited_after_disconnect() {
+        report::info(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
+    } else {
+        report::error(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
+    }
+}

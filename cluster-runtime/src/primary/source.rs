@@ -1,0 +1,66 @@
+//! What wakes the loop.
+
+use super::slot::Id;
+use crate::ipc::message::{LaneId, ListenerId};
+
+/// What the epoll set calls its sources.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    Signals,
+    Listener(ListenerId),
+    Lane(LaneId),
+    Channel(Id),
+    Child(Id),
+    NurseryChild,
+    NurseryAnswer,
+}
+
+impl Source {
+    const SHIFT: u32 = 56;
+
+    pub(super) fn name(self) -> u64 {
+        let (kind, id) = match self {
+            Source::Signals => (0, 0),
+            Source::Listener(id) => (1, u64::from(id.0)),
+            Source::Lane(id) => (2, id.0),
+            Source::Channel(id) => (3, id.0),
+            Source::Child(id) => (4, id.0),
+            Source::NurseryChild => (5, 0),
+            Source::NurseryAnswer => (6, 0),
+        };
+        kind << Source::SHIFT | id
+    }
+
+    pub(super) fn of(name: u64) -> Source {
+        let id = name & ((1 << Source::SHIFT) - 1);
+        match name >> Source::SHIFT {
+            1 => Source::Listener(ListenerId(id as u32)),
+            2 => Source::Lane(LaneId(id)),
+            3 => Source::Channel(Id(id)),
+            4 => Source::Child(Id(id)),
+            5 => Source::NurseryChild,
+            6 => Source::NurseryAnswer,
+            _ => Source::Signals,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_survives_its_name() {
+        for source in [
+            Source::Signals,
+            Source::Listener(ListenerId(7)),
+            Source::Lane(LaneId(1 << 40)),
+            Source::Channel(Id(3)),
+            Source::Child(Id(u64::MAX >> 8)),
+            Source::NurseryChild,
+            Source::NurseryAnswer,
+        ] {
+            assert_eq!(Source::of(source.name()), source);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What to start: a fixture, its settings, and the circumstances it starts in.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Once, mpsc};
+use std::time::Instant;
+use std::{env, fs, process, thread};
+
+use rustix::process::{getpid, set_child_subreaper};
+
+use crate::process::MARK;
+use crate::running::Cluster;
+use crate::story::{Event, Line};
+
+/// A cluster that was not started yet.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    fixture: PathBuf,
+    env: Vec<(String, String)>,
+    prelude: String,
+    strace: Vec<String>,
+}
+
+impl Plan {
+    pub(crate) fn of(fixture: &str) -> Self {
+        // Cargo builds the fixtures beside the folder of the test that runs.
+        let test = env::current_exe().expect("the path of this test");
+        let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
+        let fixture = folder.join(fixture);
+        assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
+        Self { fixture, env: Vec::new(), prelude: String::new(), strace: Vec::new() }
+    }
+
+    /// Sets a variable of the fixture's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// How many workers.
+    #[must_use]
+    pub fn workers(self, count: usize) -> Self {
+        self.env("CLUSTER_WORKERS", count)
+    }
+
+    /// The addresses that the `serve` fixtures bind, apart by blanks; without it, a free port.
+    #[must_use]
+    pub fn bind(self, addresses: &str) -> Self {
+        self.env("TEST_BIND", addresses)
+    }
+
+    /// Starts the fixture with these words of shell before its exec, such as `ulimit -n 64`.
+    #[must_use]
+    pub fn after(mut self, words: &str) -> Self {
+        self.prelude = format!("{words}; ");
+        self
+    }
+
+    /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
+    #[must_use]
+    pub fn inject(mut self, fault: &str, file: &str) -> Self {
+        let call = fault.split(':').next().unwrap_or_default();
+        // -D: strace is the one that is forked off, so that the fixture stays our child.
+        let trace = format!("trace={call}");
+        let inject = format!("inject={fault}");
+        self.strace =
+            ["strace", "-D", "-q", "-o", file, "-e", &trace, "-e", &inject].map(str::to_owned).to_vec();
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When the fixture cannot be started at all.
+    #[must_use]
+    pub fn start(self) -> Cluster {
+        become_the_reaper();
+        let mark = mark();
+        let mut command = self.command();
+        command.env(MARK, &mark).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let began = Instant::now();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let (lines, story) = mpsc::channel();
+        let stdout = child.stdout.take().expect("piped");
+        let stderr = child.stderr.take().expect("piped");
+        read(stdout, lines.clone(), |line| Line::Event(Event::read(&line)), Line::EndOfEvents);
+        read(stderr, lines, Line::Log, Line::EndOfLog);
+        Cluster::running(format!("{command:?}"), mark, child, story, began)
+    }
+
+    fn command(&self) -> Command {
+        let mut words: Vec<String> = self.strace.clone();
+        if !self.prelude.is_empty() {
+            words.extend(["sh".to_owned(), "-c".to_owned(), format!("{}exec \"$0\"", self.prelude)]);
+        }
+        words.push(self.fixture.display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        // The settings of the person who runs the tests are not the test's.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("CLUSTER_") {
+                command.env_remove(name);
+            }
+        }
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// Orphans of every cluster become children of this process instead of init's, so that a test can tell how they
+/// ended. They are waited for one by one, by pid: other tests run as threads beside us.
+fn become_the_reaper() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| set_child_subreaper(Some(getpid())).expect("become the subreaper"));
+}
+
+fn mark() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    // The boot's random id and our pid make the mark unique among test runs that share the machine.
+    let random = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("a uuid from the kernel");
+    format!("{}-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed), random.trim())
+}
+
+fn read(
+    pipe: impl Read + Send + 'static,
+    lines: Sender<(Instant, Line)>,
+    line: fn(String) -> Line,
+    end: Line,
+) {
+    thread::spawn(move || {
+        // The test may have failed and gone; then nobody listens.
+        for text in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let _ = lines.send((Instant::now(), line(String::from_utf8_lossy(&text).into_owned())));
+        }
+        let _ = lines.send((Instant::now(), end));
+    });
+}

@@ -1,0 +1,170 @@
+//! Processes as the kernel tells of them: who lives, what is open, what was burnt.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, prlimit,
+    waitpid,
+};
+
+/// The variable that marks all processes of one test's cluster, however often they fork and exec.
+pub const MARK: &str = "TEST_MARK";
+
+fn as_pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).expect("a pid is not 0")
+}
+
+/// All living processes that carry this mark. A zombie has no environment any more, so it is not among them.
+#[must_use]
+pub fn marked(mark: &str) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("read /proc");
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| carries(pid, mark))
+        .collect()
+}
+
+/// Whether this pid lives and carries this mark, which also tells it from a stranger that got the same pid.
+#[must_use]
+pub fn carries(pid: u32, mark: &str) -> bool {
+    let wanted = format!("{MARK}={mark}");
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes()))
+}
+
+/// Blocks until this process has exited (it may still be a zombie); false if the deadline came first.
+#[must_use]
+pub fn exits_within(pid: u32, deadline: Duration) -> bool {
+    let end = Instant::now() + deadline;
+    let pidfd = match pidfd_open(as_pid(pid), PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(Errno::SRCH) => return true,
+        Err(error) => panic!("pidfd_open({pid}): {error}"),
+    };
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).expect("a deadline of seconds fits");
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(Errno::INTR) => {}
+            Err(error) => panic!("poll the pidfd of {pid}: {error}"),
+        }
+    }
+}
+
+/// Reaps a process that became ours because its parent died; `None` if it is not our child or still lives.
+#[must_use]
+pub fn reap(pid: u32) -> Option<WaitStatus> {
+    waitpid(Some(as_pid(pid)), WaitOptions::NOHANG).ok().flatten().map(|(_, status)| status)
+}
+
+/// Sends a signal; one to a process that is gone already is no error.
+pub fn signal(pid: u32, signal: Signal) {
+    match kill_process(as_pid(pid), signal) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => panic!("kill({pid}, {signal:?}): {error}"),
+    }
+}
+
+/// Sets how many descriptors a running process may have from now on.
+pub fn limit_descriptors(pid: u32, limit: u64) {
+    let both = Rlimit { current: Some(limit), maximum: Some(1024) };
+    prlimit(Some(as_pid(pid)), Resource::Nofile, both).expect("prlimit on a process of ours");
+}
+
+/// A process's descriptors, each with what it leads to, such as `socket:[4711]`.
+#[must_use]
+pub fn descriptors(pid: u32) -> Vec<(u32, String)> {
+    let Ok(all) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let mut open: Vec<_> = all
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?.display().to_string()))
+        })
+        .collect();
+    open.sort();
+    open
+}
+
+/// The lowest number that no descriptor of this process has: its next one gets it.
+#[must_use]
+pub fn next_descriptor(pid: u32) -> u64 {
+    let open = descriptors(pid);
+    (0..).find(|free| !open.iter().any(|(number, _)| u64::from(*number) == *free)).unwrap_or_default()
+}
+
+/// A process's descriptors without those that this test itself was started with and passed on: a shell or a test
+/// runner may leave some open.
+#[must_use]
+pub fn own_descriptors(pid: u32) -> Vec<(u32, String)> {
+    let ours = descriptors(std::process::id());
+    let mut open = descriptors(pid);
+    open.retain(|one| one.0 <= 2 || !ours.contains(one));
+    open
+}
+
+/// The inodes of the TCP sockets that listen on `address`.
+#[must_use]
+pub fn listening_inodes(address: &str) -> Vec<String> {
+    let Some(port) = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()) else {
+        return Vec::new();
+    };
+    let port = format!(":{port:04X}");
+    let mut inodes = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines() {
+            // sl, local, remote, state, queues, timer, retransmits, uid, timeout, inode; 0A is LISTEN.
+            let field: Vec<_> = line.split_whitespace().collect();
+            if field.len() > 9 && field[1].ends_with(&port) && field[3] == "0A" {
+                inodes.push(field[9].to_owned());
+            }
+        }
+    }
+    inodes
+}
+
+/// The processor time which this process has used so far, in steps of the kernel's clock tick (10 ms).
+#[must_use]
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = stat_after_name(pid);
+    // Counted from the state, which is field 3 of proc_pid_stat(5): utime is field 14, stime is field 15.
+    let ticks: u64 = stat.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The pid's state letter and parent, as in `('Z', 1)`; `None` if there is no such process.
+#[must_use]
+pub fn state(pid: u32) -> Option<(char, u32)> {
+    let stat = stat_after_name(pid);
+    Some((stat.first()?.chars().next()?, stat.get(1)?.parse().ok()?))
+}
+
+/// The children of `parent` which have died and which it has not reaped.
+#[must_use]
+pub fn zombies_of(parent: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("read /proc");
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| state(pid) == Some(('Z', parent)))
+        .collect()
+}
+
+/// One line about a process, for a failure's story.
+#[must_use]
+pub fn describe(pid: u32) -> String {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let command = read("cmdline").replace('\0', " ");
+    format!("{pid} {:?} in {} with {} fds: {command}", state(pid), read("wchan"), descriptors(pid).len())
+}
+
+/// The fields of /proc/PID/stat after the name, which may hold anything, also spaces and parentheses.
+fn stat_after_name(pid: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(str::to_owned).collect()
+}

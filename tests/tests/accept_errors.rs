@@ -1,0 +1,105 @@
+//! accept(2) fails: the primary neither spins nor parks nor ends, and recovers by itself.
+
+use std::process::{self as this, Command};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use cluster_tests::client::{Connection, Outcome, ask};
+use cluster_tests::{Cluster, process};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+const A_WHILE: Duration = Duration::from_secs(2);
+
+/// The primary uses at most a twentieth of a core during a while.
+fn is_calm(cluster: &mut Cluster) {
+    let primary = cluster.pid();
+    let before = process::processor_time(primary);
+    cluster.listen_for(A_WHILE);
+    let used = process::processor_time(primary) - before;
+    cluster.check(used < A_WHILE / 20, &format!("the primary to be calm, it used {used:?} in {A_WHILE:?}"));
+}
+
+/// Mutation: retry accept at once after EMFILE; log each failure; never try again.
+#[test]
+fn s28_a_primary_without_descriptors_waits_and_recovers() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    let primary = cluster.pid();
+    process::limit_descriptors(primary, process::next_descriptor(primary));
+    let mut clients: Vec<_> = (0..20).map(|_| Connection::to(&address)).collect();
+    for client in &mut clients {
+        client.write(GET).expect("write a request");
+    }
+    cluster.expect_log("Too many open files");
+    cluster.logged("Too many open files");
+    is_calm(&mut cluster);
+    process::limit_descriptors(primary, 1024);
+    let began = Instant::now();
+    for client in &mut clients {
+        let _ = client.read_to_end().reply();
+    }
+    let took = began.elapsed();
+    cluster.check(took < Duration::from_millis(1500), &format!("recovery soon, it took {took:?}"));
+    let story = cluster.stop();
+    let lines = story.log().filter(|line| line.contains("Too many open files")).count();
+    assert_eq!(lines, 1, "one line an episode: {story}");
+}
+
+/// Mutation: let a worker receive beyond its limit; let the primary accept what no worker has room for.
+#[test]
+fn s28_two_hundred_clients_hold_on_to_a_cluster_of_64_descriptors() {
+    let mut cluster = Cluster::of("serve").workers(2).after("ulimit -n 64").start();
+    let address = cluster.up(2);
+    let mut clients: Vec<_> = (0..200).map(|_| Connection::to(&address)).collect();
+    for client in &mut clients {
+        // Kept alive: the client decides when the worker gets its descriptor back.
+        client.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("write a request");
+    }
+    is_calm(&mut cluster);
+    // Some were answered, others wait; nobody was turned away.
+    let mut answered = 0;
+    for client in &mut clients {
+        client.patience(Duration::from_millis(1));
+        match client.read_reply() {
+            Outcome::Answered(_) => answered += 1,
+            Outcome::TimedOut => {}
+            harm => cluster.fail(&format!("a client that waits was harmed: {harm:?}")),
+        }
+    }
+    cluster.check((10..190).contains(&answered), &format!("some to be served, not {answered}"));
+    drop(clients);
+    let began = Instant::now();
+    for _ in 0..20 {
+        ask(&address, "/");
+    }
+    let took = began.elapsed();
+    cluster.check(took < Duration::from_millis(1500), &format!("recovery soon, it took {took:?}"));
+    cluster.stop();
+}
+
+/// Mutation: end the loop on an error of accept that is not EAGAIN.
+#[test]
+fn s28_each_error_of_accept_is_survived() {
+    let traceable = Command::new("strace").args(["-D", "-qq", "-o", "/dev/null", "true"]).status();
+    if !traceable.is_ok_and(|status| status.success()) {
+        println!("skipped: strace is not installed, or may not trace here");
+        return;
+    }
+    for error in
+        ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EPERM", "EINTR", "ENETDOWN"]
+    {
+        let trace = env::temp_dir().join(format!("cluster-s28-{}-{error}", this::id()));
+        let fault = format!("accept4:error={error}:when=1+3");
+        let mut cluster =
+            Cluster::of("serve").workers(2).inject(&fault, &trace.display().to_string()).start();
+        let address = cluster.up(2);
+        for _ in 0..6 {
+            assert_eq!(ask(&address, "/").status, 200, "{error}");
+        }
+        cluster.expect_log("cluster[");
+        cluster.stop();
+        let injected = fs::read_to_string(&trace).unwrap_or_default().matches("(INJECTED)").count();
+        assert!(injected > 0, "nothing was injected for {error}");
+        fs::remove_file(&trace).expect("remove the trace");
+    }
+}

@@ -1,0 +1,117 @@
+//! Which worker comes back, when, and when no more.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cluster_tests::client::{ask, attempt};
+use cluster_tests::{Cluster, Signal};
+
+/// Mutation: give the replacement the lowest slot that was never used; log asked-for exits as errors.
+#[test]
+fn p01_a_killed_worker_is_replaced_in_its_slot_and_reported_once() {
+    let mut cluster = Cluster::start("serve", 2);
+    let killed = cluster.fork(1);
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    assert_eq!(cluster.exit(1).signal.as_deref(), Some("SIGKILL"));
+    let replacement = cluster.fork(3);
+    assert_eq!(replacement.slot, killed.slot);
+    assert_ne!(replacement.pid, killed.pid);
+    let address = cluster.up(2);
+    ask(&address, "/disconnect/2");
+    assert!(cluster.exit(2).voluntary);
+    let story = cluster.stop();
+    assert_eq!(story.log().filter(|line| line.contains("SIGKILL")).count(), 1, "{story}");
+}
+
+/// Mutation: respawn a first generation that never was ready.
+#[test]
+fn p03_a_first_generation_that_cannot_boot_ends_the_program() {
+    for (how, code, told) in [
+        ("error", 1, &["the database is closed", "Error: "][..]),
+        ("panic", 101, &["panicked at", "a bug at boot"]),
+        ("7", 7, &["status 7"]),
+        ("abort", 134, &["SIGABRT"]),
+    ] {
+        let mut cluster = Cluster::of("cannot_boot").workers(2).env("TEST_HOW", how).start();
+        told.iter().for_each(|part| cluster.expect_log(part));
+        cluster.expect_log("before it was ready");
+        let began = Instant::now();
+        let story = cluster.ends(code);
+        assert!(began.elapsed() < Duration::from_secs(1), "{how}: not at once: {story}");
+        assert!(story.forks().count() <= 2, "{how}: it was tried again: {story}");
+    }
+}
+
+/// Mutation: count one death less; forget to stop the others when giving up.
+#[test]
+fn p07_more_deaths_than_allowed_give_up() {
+    let mut cluster = Cluster::of("cannot_boot")
+        .workers(1)
+        .env("TEST_DIES", "2-")
+        .env("CLUSTER_MAX_RESTARTS", 3)
+        .env("CLUSTER_RESTART_WINDOW", "5s")
+        .start();
+    cluster.up(1);
+    cluster.expect_log("SIGKILL");
+    cluster.expect_log("before it was ready");
+    cluster.expect_log("gave up");
+    cluster.signal_worker(1, Signal::KILL);
+    let story = cluster.ends(1);
+    assert_eq!(story.forks().count(), 1 + 4, "the fourth death is one too many: {story}");
+}
+
+/// Mutation: let the streak have no delay; do not reset it by service.
+#[test]
+fn p12_delays_grow_and_service_resets_them() {
+    let mut cluster = Cluster::of("cannot_boot")
+        .workers(1)
+        .env("TEST_DIES", "2 3 4 6 7")
+        .env("CLUSTER_MAX_RESTARTS", 10)
+        .start();
+    let address = cluster.up(1);
+    cluster.expect_log("SIGKILL");
+    cluster.expect_log("before it was ready");
+    cluster.expect_log("status 3");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.listening(5);
+    ask(&address, "/");
+    // Proven, it dies by its own fault: at once there is another.
+    drop(attempt(&address, "/exit/3"));
+    cluster.listening(8);
+    let story = cluster.stop();
+    let gap = |dead: u64| {
+        let mut at = story.timed();
+        let died = at.find(|(_, event)| event.name() == "exit" && event.id() == Some(dead));
+        let born = story.timed().find(|(_, event)| event.name() == "fork" && event.id() == Some(dead + 1));
+        born.zip(died).map(|((born, _), (died, _))| born - died).unwrap_or_else(|| panic!("{dead}: {story}"))
+    };
+    // 100 ms after the second death in a row, doubled after each one more, and a quarter more or less.
+    let ms = Duration::from_millis;
+    assert!(gap(1) < ms(75) && gap(2) < ms(75), "at once: {story}");
+    assert!(gap(3) >= ms(70), "later: {story}");
+    assert!(gap(4) >= ms(140), "and later: {story}");
+    assert!(gap(5) < ms(75) && gap(6) < ms(75), "as if nothing had been: {story}");
+    assert!(gap(7) >= ms(70) && gap(7) < gap(4) + ms(75), "from the start again: {story}");
+}
+
+/// Mutation: push a new slot for each replacement.
+#[test]
+fn p18_slots_stay_below_the_number_of_workers() {
+    let mut cluster = Cluster::start("serve", 3);
+    cluster.expect_log("SIGKILL");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..50 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let up = cluster.story().listening();
+        let victim = up[usize::try_from(random % 3).expect("below 3")];
+        cluster.signal_worker(victim, Signal::KILL);
+        cluster.exit(victim);
+        cluster.up(3);
+    }
+    let slots: BTreeSet<_> = cluster.story().forks().map(|fork| fork.slot).collect();
+    assert_eq!(slots, BTreeSet::from([0, 1, 2]));
+    cluster.stop();
+}

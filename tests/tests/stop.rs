@@ -1,0 +1,136 @@
+//! How a cluster ends that is told to.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{env, process};
+
+use cluster_tests::client::{Connection, Outcome, attempt};
+use cluster_tests::load::Load;
+use cluster_tests::{Cluster, Signal};
+
+/// Every request is answered or refused; once one was refused, none is answered.
+fn term_under_load(mut cluster: Cluster) {
+    let address = cluster.up(2);
+    let load = Load::on(&address, 4);
+    load.served(300);
+    cluster.signal(Signal::TERM);
+    load.refused(20);
+    let tally = load.stop();
+    cluster.check(tally.harmed() == 0, &format!("nothing lost: {tally:?}"));
+    cluster.check(tally.ok_after_refused == 0, &format!("no answer after a refusal: {tally:?}"));
+    cluster.check(tally.by_worker.len() == 2, &format!("both workers to serve: {tally:?}"));
+    cluster.ends(0);
+}
+
+/// Mutation: close the listener before what waits in its backlog was handed over; drop the lanes' content.
+#[test]
+fn p42_term_closes_the_tcp_listener_and_loses_nothing() {
+    term_under_load(Cluster::start("serve", 2));
+}
+
+/// Mutation: as for TCP; leave the socket's file.
+#[test]
+fn p42_term_closes_the_unix_listener_and_loses_nothing() {
+    let path: PathBuf = env::temp_dir().join(format!("cluster-p42-{}.sock", process::id()));
+    term_under_load(Cluster::of("serve").workers(2).bind(&format!("unix:{}", path.display())).start());
+}
+
+/// The control of P42: to stop now does lose what was begun, and the judge says so.
+#[test]
+fn p42_control_quit_loses_what_was_begun() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    let mut held = Connection::to(&address);
+    held.begin();
+    cluster.expect_log("SIGQUIT");
+    cluster.signal(Signal::QUIT);
+    cluster.ends(128 + 3);
+    let outcome = held.finish();
+    assert!(matches!(outcome, Outcome::Lost(_) | Outcome::Reset), "{outcome:?}");
+}
+
+/// Mutation: end the primary before it has reaped the last worker.
+#[test]
+fn p43_term_leaves_no_process_and_reports_every_end() {
+    let mut cluster = Cluster::start("serve", 4);
+    let address = cluster.up(4);
+    let mut held: Vec<_> = (0..8).map(|_| Connection::to(&address)).collect();
+    held.iter_mut().for_each(Connection::begin);
+    cluster.signal(Signal::TERM);
+    for connection in &mut held {
+        let _ = connection.finish().reply();
+    }
+    let story = cluster.ends(0);
+    let well = story.exits().filter(|exit| exit.voluntary && exit.code == Some(0) && exit.reason == "Asked");
+    assert_eq!((story.forks().count(), well.count()), (4, 4), "{story}");
+}
+
+/// Mutation: wait for the connections without a deadline.
+#[test]
+fn p45_the_drain_timeout_cuts_what_does_not_end() {
+    let mut cluster = Cluster::of("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "1s").start();
+    let address = cluster.up(2);
+    let mut held: Vec<_> = (0..4).map(|_| Connection::to(&address)).collect();
+    held.iter_mut().for_each(Connection::begin);
+    let began = Instant::now();
+    cluster.signal(Signal::TERM);
+    for connection in &mut held {
+        assert!(connection.is_closed_within(Duration::from_secs(3)), "a client hangs");
+    }
+    cluster.ends(0);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "they had their second: {took:?}");
+    assert!(took < Duration::from_secs(2), "the timeout and not much more: {took:?}");
+}
+
+/// Mutation: never send SIGKILL.
+#[test]
+fn p45_a_body_that_ignores_its_drain_is_killed() {
+    let mut cluster = Cluster::of("stubborn").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
+    cluster.said("body 1");
+    cluster.said("body 2");
+    cluster.expect_log("its time was over");
+    let began = Instant::now();
+    cluster.signal(Signal::TERM);
+    let story = cluster.ends(0);
+    assert!(began.elapsed() < Duration::from_secs(2), "{story}");
+    assert_eq!(story.exits().count(), 2, "{story}");
+}
+
+/// Mutation: let `kill(SIGTERM)` only send the signal, to a worker that has no turn to hear it.
+#[test]
+fn n35_a_worker_that_spins_is_killed_in_the_end() {
+    let mut cluster = Cluster::of("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
+    let address = cluster.up(2);
+    let (mut one, mut other) = (Connection::to(&address), Connection::to(&address));
+    let spinning = one.ask("/").worker();
+    assert_ne!(other.ask("/").worker(), spinning, "connections take turns");
+    one.write(b"GET /spin HTTP/1.1\r\nHost: test\r\n\r\n").expect("write a request");
+    cluster.said(&format!("spinning {spinning}"));
+    cluster.expect_log("SIGKILL");
+    other.ask(&format!("/kill/{spinning}/15"));
+    let exit = cluster.exit(spinning);
+    assert_eq!((exit.signal.as_deref(), exit.reason.as_str()), (Some("SIGKILL"), "TimedOut"));
+    cluster.up(2);
+    cluster.stop();
+}
+
+/// Mutation: keep accepting while draining; ignore the second signal.
+#[test]
+fn p57_a_drain_takes_nothing_new_and_a_second_signal_ends_it_now() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut cluster = Cluster::start("serve", 2);
+        let address = cluster.up(2);
+        let mut held = Connection::to(&address);
+        held.begin();
+        cluster.signal(signal);
+        cluster.eventually("connections to be refused", || attempt(&address, "/") == Outcome::Refused);
+        let early = cluster.story().all_gone();
+        cluster.check(!early, "the drain to wait for the request that is under way");
+        cluster.expect_log(if signal == Signal::TERM { "SIGTERM" } else { "SIGINT" });
+        let began = Instant::now();
+        cluster.signal(signal);
+        cluster.ends(128 + signal.as_raw());
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+}
