@@ -61,7 +61,7 @@ mod swap;
 /// | `workers` | `"cpus"`, or a number from 1 | worker processes. `"cpus"` counts what this process may use: affinity and the cgroup's quota included | `"cpus"` | `CLUSTER_WORKERS`; `0` there runs the body in the process that was started, unclustered, for debuggers and profilers |
 /// | `threads` | a number from 1 | threads that serve, in each worker | 1 | `CLUSTER_THREADS` |
 /// | `runtime` | `"actix"`, `"current_thread"`, `"multi_thread"`, `"none"` | what runs the body. `"actix"` is an actix system (feature `actix`), as under `#[actix_web::main]`; the next two are tokio's; `"none"` is for a `fn main` that is not `async` | `"actix"` where that feature is on, else `"current_thread"`, or `"multi_thread"` if `threads` is more than 1 | `CLUSTER_RUNTIME` |
-/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more wait in the listen backlog | no limit of the cluster's | `CLUSTER_MAX_CONNECTIONS` |
+/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or wait in the listen backlog | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
 ///
 /// ## Life and death of a worker
 ///
@@ -70,10 +70,10 @@ mod swap;
 /// | argument | value | meaning | default | environment |
 /// | --- | --- | --- | --- | --- |
 /// | `restart` | `"always"`, `"on-failure"`, `"never"` | when a worker that ended is replaced; none is after an exit that was asked for. `"on-failure"`: only after a non-zero status or a signal | `"always"` | `CLUSTER_RESTART` |
-/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many replacements within `restart_window`; one more, and the cluster gives up and ends with an error | five for each worker | `CLUSTER_MAX_RESTARTS` |
+/// | `max_restarts` | a number; 0 gives up at the first unexpected death | this many workers may die within `restart_window` before they have served; one more, and the cluster gives up and ends with an error | five for each worker | `CLUSTER_MAX_RESTARTS` |
 /// | `restart_window` | duration | see `max_restarts` | `"60s"` | `CLUSTER_RESTART_WINDOW` |
 /// | `startup_timeout` | duration | a worker that is not up by then is killed, and counts as failed | `"60s"` | `CLUSTER_STARTUP_TIMEOUT` |
-/// | `drain_timeout` | duration | a worker told to leave finishes what it has; what is left of it by then is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
+/// | `drain_timeout` | duration | a worker told to leave finishes what it has; if it has not ended half a second after this, it is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
 ///
 /// ## Functions
 ///
@@ -82,7 +82,7 @@ mod swap;
 /// | argument | signature | runs | Node's word |
 /// | --- | --- | --- | --- |
 /// | `primary` | `fn(&mut cluster::Primary)` | once in the primary, before the first fork: callbacks, timers, signals | `if (cluster.isPrimary)` |
-/// | `preload` | `fn()`, or returning a `Result<(), E>` | once per generation, in a process of its own of which the workers are forked: what it builds is in all of them, and shared until written to | – |
+/// | `preload` | `fn()`, or returning a `Result<(), E>` | once, in a process of its own of which the workers are forked: what it builds is in all of them, and shared until written to | – |
 /// | `on_fork` | `fn(cluster::Worker)` | in the primary, when a worker was forked | `cluster.on('fork')` |
 /// | `on_online` | `fn(cluster::Worker)` | in the primary, when it runs | `cluster.on('online')` |
 /// | `on_listening` | `fn(cluster::Worker, cluster::Address)` | in the primary, when it takes connections of that address | `cluster.on('listening')` |

@@ -38,9 +38,12 @@ use crate::worker::{self, ThisWorker};
 pub struct Cluster {
     settings: Settings,
     callbacks: Primary,
-    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    setup: Option<Setup>,
     preloads: Option<Preloads>,
 }
+
+/// The user's code for the primary.
+type Setup = Box<dyn FnOnce(&mut Primary) + Send>;
 
 /// Who one is when [`Cluster::start`] returns.
 #[derive(Debug)]
@@ -173,21 +176,24 @@ impl Cluster {
         self
     }
 
-    /// How many connections a server in a worker may have open, where it does not say so itself; what is past that
-    /// goes to other workers, and waits in the backlog when all are full. `CLUSTER_MAX_CONNECTIONS` overrides it.
+    /// How many connections a server in a worker may have open, over all its threads; it may ask for less itself. What
+    /// is past that goes to other workers, and waits in the backlog when all are full. Where nothing is said, the
+    /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = Some(connections);
         self
     }
 
     /// What is to be built once and shared by all workers, copy-on-write. Runs in a process of its own, the nursery,
-    /// from which the workers are forked; it must leave no thread running.
+    /// from which the workers are forked; it must leave no thread running, and be done within
+    /// [`startup_timeout`](Cluster::startup_timeout). If it fails the cluster ends. A nursery that dies later is replaced,
+    /// and preloads again for the workers to come.
     pub fn preload<R: Preloaded + 'static>(mut self, preload: fn() -> R) -> Cluster {
         self.preloads = Some(Box::new(move || -> Preload { Box::new(move || preload().result()) }));
         self
     }
 
-    /// Code for the primary, before its first fork.
+    /// Code for the primary, before its first fork. Node: the code in `if (cluster.isPrimary)`.
     pub fn primary(mut self, setup: impl FnOnce(&mut Primary) + Send + 'static) -> Cluster {
         self.setup = Some(Box::new(setup));
         self
@@ -234,6 +240,9 @@ impl Cluster {
 
     /// Starts it. To the cluster what fork(2) is to a process: returns in each worker when it is born, and in the
     /// process that called it when all is over. To be called on the main thread, before any other exists.
+    ///
+    /// Settings that can't be, an override in the environment that can't be read, and a second thread come back at once
+    /// as a [`Role::Primary`] whose [`End::error`] says so.
     pub fn start(self) -> Role {
         let Cluster { settings, mut callbacks, setup, preloads } = self;
         if !role::is_primary() {
@@ -330,7 +339,7 @@ fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> 
 fn unclustered(
     settings: Settings,
     mut callbacks: Primary,
-    setup: Option<Box<dyn FnOnce(&mut Primary) + Send>>,
+    setup: Option<Setup>,
     preloads: Option<Preloads>,
 ) -> Role {
     desk::open_unclustered(worker::deliver_here);

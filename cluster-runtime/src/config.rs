@@ -39,7 +39,7 @@ pub enum Runtime {
     None,
 }
 
-/// Whose place is filled again after an end that was not asked for.
+/// Whose place is filled again after an end that was not asked for. Node fills none by itself: that is `Never`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Restart {

@@ -135,9 +135,10 @@ pub(crate) enum ExitStatus {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It was asked to: by [`disconnect`](crate::Worker::disconnect) on either side, or because the cluster stops.
+    /// It was asked to: by `disconnect`, [there](crate::Worker::disconnect) or [here](crate::ThisWorker::disconnect), or
+    /// because the cluster stops.
     Asked,
-    /// `main` returned, or the program exited, with status 0, unasked.
+    /// `main` returned, or the program exited, with status 0, unasked. Also what follows a SIGTERM to the worker alone.
     Finished,
     /// It exited with another status after it had been ready.
     Failed,
@@ -150,7 +151,7 @@ pub enum Reason {
 }
 
 impl Exit {
-    /// Its exit code, unless a signal ended it.
+    /// Its exit code, unless a signal ended it. Node: `code`.
     pub fn code(&self) -> Option<i32> {
         match self.status {
             ExitStatus::Code(code) => Some(code),
@@ -158,7 +159,7 @@ impl Exit {
         }
     }
 
-    /// The signal that ended it.
+    /// The signal that ended it. Node: `signal`.
     pub fn signal(&self) -> Option<Signal> {
         match self.status {
             ExitStatus::Signal(signal) => Some(signal),
@@ -166,7 +167,8 @@ impl Exit {
         }
     }
 
-    /// Whether the end was voluntary. Such a worker is not respawned. Node: `worker.exitedAfterDisconnect`.
+    /// Whether the end was asked for, also where the worker was not done in time and had to be killed. Such a worker is
+    /// not respawned. Node: `worker.exitedAfterDisconnect`.
     pub fn exited_after_disconnect(&self) -> bool {
         self.asked
     }
@@ -176,7 +178,7 @@ impl Exit {
         self.reason
     }
 
-    /// How long it lived, from the fork on.
+    /// How long it lived, from the fork until the primary reaped it.
     pub fn lived(&self) -> Duration {
         self.lived
     }

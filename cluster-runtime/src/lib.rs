@@ -1,4 +1,122 @@
-//! Node's `cluster` for Rust.
+//! Node's `cluster` for Rust: annotate `main`, and the program becomes a primary that owns the sockets and a set of
+//! worker processes that serve. Linux only.
+//!
+#![cfg_attr(all(feature = "actix", feature = "macros"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "actix", feature = "macros")), doc = "```ignore")]
+//! use actix_web::{App, HttpServer, Responder, web};
+//!
+//! async fn hello() -> impl Responder {
+//!     format!("Hello from worker {} (pid {})\n", cluster::worker().id(), std::process::id())
+//! }
+//!
+//! #[cluster::main(workers = "cpus", on_exit = goodbye)] // was: #[actix_web::main]. That is the whole change.
+//! async fn main() -> std::io::Result<()> {
+//!     HttpServer::new(|| App::new().route("/", web::get().to(hello))).bind(("127.0.0.1", 8000))?.run().await
+//! }
+//!
+//! fn goodbye(worker: cluster::Worker, exit: cluster::Exit) {
+//!     println!("worker {} (pid {}) died: {exit}", worker.id(), worker.pid());
+//! }
+//! ```
+//!
+//! The arguments are on the page of [`main`](macro@main). What it writes a person can write by hand: [`Cluster`]. The
+//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`).
+//!
+//! # Processes
+//!
+//! ```text
+//!            clients
+//!               │ connect
+//!     ┌─────────▼──────────┐  lane: accepted connections   ┌──────────────────────┐
+//!     │ primary            │ ────────────────────────────▶ │ worker (slot 0)      │
+//!     │ one thread,        │ ◀───────────────────────────▶ │ body of main, its    │
+//!     │ no async runtime   │  channel: messages both ways  │ runtime, its threads │
+//!     │ listens, accepts,  │                               └──────────────────────┘
+//!     │ hands off, watches │ ────────────────────────────▶ ┌──────────────────────┐
+//!     │ runs the callbacks │ ◀───────────────────────────▶ │ worker (slot 1)      │
+//!     └────────────────────┘                               └──────────────────────┘
+//! ```
+//!
+//! The primary is the process that was started. It accepts each connection, gives it to the workers in turn (exact
+//! round robin) and closes its own copy: it never reads a byte of it. A worker is a fork of the primary, made before any
+//! thread or runtime exists, and builds its runtime afterwards. What is in a `static` or in memory is each worker's own,
+//! but for what [`preload`](Cluster::preload) built, which all share until somebody writes to it.
+//!
+//! A worker that dies is replaced in its slot; connections which it had not read yet go to others. One that dies again and
+//! again before it has served is replaced later and later, and in the end the cluster gives up. A first generation that
+//! can't start ends the program with its error and status.
+//!
+//! # Signals
+//!
+//! | to the primary | |
+//! | --- | --- |
+//! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
+//! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
+//! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
+//! | SIGKILL | Workers notice, finish within a second, and exit |
+//!
+//! A worker that gets a SIGTERM finishes what it has and is replaced; SIGINT it passes over, since Ctrl-C reaches the
+//! primary too. In a worker, a program may install handlers of its own.
+//!
+//! # Events
+//!
+//! In the primary, for each worker, in this order:
+//!
+//! `fork` → `online` → `listening` (once for each address) → `disconnect` → `exit`
+//!
+//! Messages come between `online` and `disconnect`, in the order in which they were sent; those of a dying worker come
+//! before its `disconnect` and its `exit`. `fork` and `exit` come exactly once for each process that there was, and
+//! `disconnect` before every `exit`; a worker that dies early leaves out what it did not get to. The replacement's `fork`
+//! comes after the `exit`.
+//!
+//! # Environment
+//!
+//! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_RESTART`,
+//! `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`, `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`,
+//! `CLUSTER_MAX_CONNECTIONS`. A value that can't be read ends the program before anything starts.
+//!
+//! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
+//! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
+//! `on_message` is ever called.
+//!
+//! No variable says that a process is a worker, so a program that a worker starts can't take itself for one. Workers do
+//! not inherit what a service manager says to the primary (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`).
+//!
+//! What the cluster has to say goes to `tracing`, target `cluster`; where the program has set no subscriber, to stderr.
+//!
+//! # Node's words
+//!
+//! | Node | here | in |
+//! | --- | --- | --- |
+//! | `cluster.isPrimary`, `cluster.isWorker` | [`is_primary()`], [`is_worker()`] | both |
+//! | `cluster.fork()` | [`fork()`]; `workers` of them by itself | primary |
+//! | `cluster.workers`, `cluster.workers[id]` | [`workers()`], [`get(id)`](get) | primary |
+//! | `cluster.disconnect()` | [`disconnect()`] | primary |
+//! | `cluster.on('fork')`, `'online'`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | `on_fork`, … of [`Cluster`] and [`Primary`] | primary |
+//! | `code`, `signal` of `'exit'` | [`Exit::code`], [`Exit::signal`] | primary |
+//! | `worker.id`, `worker.process.pid`, `worker.state` | [`Worker::id`], [`Worker::pid`], [`Worker::state`] | primary |
+//! | `worker.send()` | [`Worker::send`] | primary |
+//! | `worker.disconnect()`, `worker.process.kill()` | [`Worker::disconnect`], [`Worker::kill`] | primary |
+//! | `worker.isConnected()`, `worker.isDead()` | [`Worker::is_connected`], [`Worker::is_dead`] | primary |
+//! | `worker.exitedAfterDisconnect` | [`Worker::exited_after_disconnect`], [`Exit::exited_after_disconnect`] | primary |
+//! | `process.on('SIGTERM')`, `setTimeout`, `setInterval` | [`Primary::on_signal`], [`Primary::after`], [`Primary::every`] | primary |
+//! | `cluster.worker` | [`worker()`] | worker |
+//! | `process.send()`, `process.on('message')` | [`ThisWorker::send`], [`ThisWorker::messages`] | worker |
+//! | `cluster.worker.disconnect()` | [`ThisWorker::disconnect`] | worker |
+//! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
+//!
+//! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
+//! itself at SIGTERM, with its workers.
+//!
+//! # Non-features
+//!
+//! - Other systems than Linux.
+//! - State shared between workers: use messages, or a database.
+//! - Not built yet: rolling reload, upgrade in place, workers by exec instead of fork, policies other than round robin,
+//!   servers other than actix-web's, UDP, questions with an answer (`ask`), limits on memory or requests of a worker, a
+//!   watch over workers that hang while they serve, a change of user, socket activation.
+//! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to
+//!   the end of the drain.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("cluster runs on Linux only: it lives by SCM_RIGHTS, pidfds and signalfd");

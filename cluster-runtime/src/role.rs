@@ -29,7 +29,8 @@ pub(crate) fn get() -> Process {
     }
 }
 
-/// Whether this process is not a worker. True in a program that has no cluster. Node: `cluster.isPrimary`.
+/// Whether this is the process that was started: true also in a program that has no cluster, and before
+/// [`start`](crate::Cluster::start); false in `preload`. Node: `cluster.isPrimary`.
 pub fn is_primary() -> bool {
     matches!(get(), Process::Plain | Process::Primary)
 }

@@ -29,8 +29,12 @@ struct Timer {
 /// The primary before its first fork, as a function given to [`Cluster::primary`](crate::Cluster::primary) meets
 /// it: register callbacks, timers and signals here. Node: the code in `if (cluster.isPrimary)`.
 ///
-/// All of it runs in the primary, on its only thread, between connections: keep it short. A thread started here
-/// would make forking unsafe, and the cluster would refuse to.
+/// All of it runs in the primary, on its only thread, between connections: keep it short. A callback that takes more than
+/// 100 ms is reported, and one that panics is reported and has no other effect. A thread started here would make forking
+/// unsafe, and the cluster would refuse to.
+///
+/// Unclustered (`CLUSTER_WORKERS=0`) there is no primary: of all that is registered only
+/// [`on_message`](Primary::on_message) is called, in the thread that sends.
 #[derive(Default)]
 pub struct Primary {
     fork: Vec<OfWorker>,
@@ -44,12 +48,12 @@ pub struct Primary {
 }
 
 impl Primary {
-    /// When a worker was forked. Node: `cluster.on('fork')`.
+    /// When a worker was forked: its pid and its slot are known. Node: `cluster.on('fork')`.
     pub fn on_fork(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
         self.fork.push(Box::new(callback));
     }
 
-    /// When a worker's code runs. Node: `cluster.on('online')`.
+    /// When a worker's code runs, which it says itself, as its first word. Node: `cluster.on('online')`.
     pub fn on_online(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
         self.online.push(Box::new(callback));
     }
@@ -69,17 +73,19 @@ impl Primary {
         }));
     }
 
-    /// When a worker's channel has closed. Node: `cluster.on('disconnect')`.
+    /// When a worker's channel has closed, which mostly means that it is about to end. Node: `cluster.on('disconnect')`.
     pub fn on_disconnect(&mut self, callback: impl FnMut(Worker) + Send + 'static) {
         self.disconnect.push(Box::new(callback));
     }
 
-    /// When a worker's process has ended. Node: `cluster.on('exit')`.
+    /// When a worker's process has ended and all that it said has been heard; before its place is filled again. Node:
+    /// `cluster.on('exit')`.
     pub fn on_exit(&mut self, callback: impl FnMut(Worker, Exit) + Send + 'static) {
         self.exit.push(Box::new(callback));
     }
 
-    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT and SIGQUIT.
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT and SIGQUIT. What
+    /// is sent to workers here arrives before they are told to finish. Any other signal has no effect but the callback.
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///
     /// # Panics
@@ -92,7 +98,7 @@ impl Primary {
         self.signal.push((signal, Box::new(callback)));
     }
 
-    /// Once, after a time. Node: `setTimeout`.
+    /// Once, after a time, counted from this call. Node: `setTimeout`.
     pub fn after(&mut self, time: Duration, callback: impl FnOnce() + Send + 'static) {
         let mut once = Some(callback);
         let run = Box::new(move || {
@@ -103,7 +109,8 @@ impl Primary {
         self.timers.push(Timer { at: Instant::now() + time, every: None, run });
     }
 
-    /// Again and again; the first time after one period, which may not be 0. Node: `setInterval`.
+    /// Again and again; the first time after one period, of at least 1 ms. Periods that were missed are not made up for.
+    /// Node: `setInterval`.
     pub fn every(&mut self, period: Duration, callback: impl FnMut() + Send + 'static) {
         let every = Some(period.max(Duration::from_millis(1)));
         self.timers.push(Timer { at: Instant::now() + period, every, run: Box::new(callback) });

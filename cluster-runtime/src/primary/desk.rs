@@ -82,7 +82,7 @@ impl Worker {
         self.record.pid.get()
     }
 
-    /// Which start of the code it belongs to, from 1 on.
+    /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
         super::GENERATION
     }
@@ -96,7 +96,8 @@ impl Worker {
     /// Node: `worker.send`.
     ///
     /// # Errors
-    /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read.
+    /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read,
+    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
         match self.record.here {
             Some(deliver) => {
@@ -115,7 +116,8 @@ impl Worker {
     }
 
     /// Sends it a signal. With [`Signal::TERM`] it drains, and is killed if it has not ended in time. The end is
-    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.kill`.
+    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.process.kill`; its
+    /// `worker.kill` disconnects first.
     pub fn kill(&self, signal: Signal) {
         self.order(Input::Kill { id: self.id, signal });
     }
@@ -156,10 +158,11 @@ impl fmt::Debug for Worker {
 }
 
 /// Adds a worker. Returns at once; the process is there from the event `fork` on. In the primary, from callbacks
-/// and from [`primary`](crate::Cluster::primary). Node: `cluster.fork`.
+/// and from [`primary`](crate::Cluster::primary). In a cluster that stops it has no effect. Node: `cluster.fork`.
 ///
 /// # Panics
-/// Outside of a primary that runs.
+/// Outside of a primary that runs. Unclustered it does not panic: it says that it does nothing, and the handle is of a
+/// worker that is dead.
 pub fn fork() -> Worker {
     let worker = DESK.with_borrow_mut(|desk| {
         let desk = desk.as_mut()?;
@@ -179,20 +182,21 @@ pub fn fork() -> Worker {
     worker.expect("cluster::fork() works in the primary only, on its main thread: call it from a callback")
 }
 
-/// All workers that live or are about to, by id. Empty outside of the primary. Node: `cluster.workers`.
+/// All workers that live, and those that [`fork`] was asked for, by id. Empty outside of the primary; unclustered, on the
+/// main thread, this process. Node: `cluster.workers`.
 pub fn workers() -> Vec<Worker> {
     DESK.with_borrow(|desk| {
         desk.as_ref().map(|desk| desk.workers.values().cloned().collect()).unwrap_or_default()
     })
 }
 
-/// The worker with this id, if it lives. Node: `cluster.workers[id]`.
+/// The worker with this id, if it lives; in the primary. Node: `cluster.workers[id]`.
 pub fn get(id: u64) -> Option<Worker> {
     DESK.with_borrow(|desk| desk.as_ref().and_then(|desk| desk.workers.get(&Id(id)).cloned()))
 }
 
-/// Asks all workers to leave; then the cluster ends. Without effect outside of the primary. Node:
-/// `cluster.disconnect`.
+/// Asks all workers to leave; then the cluster ends. Without effect outside of the primary; unclustered, on the main
+/// thread, a SIGTERM to this process. Node: `cluster.disconnect`.
 pub fn disconnect() {
     order(Input::Stop { signal: None });
 }

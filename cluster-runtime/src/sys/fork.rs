@@ -16,7 +16,7 @@ pub(crate) enum Birth {
 pub(crate) fn fork() -> io::Result<Birth> {
     prepare()?;
     // SAFETY: one thread only, checked above, so no lock is held by anybody but us and the child may allocate.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, clippy::disallowed_methods, reason = "this is sys::fork")]
     let result = unsafe { nix::unistd::fork() }?;
     Ok(match result {
         nix::unistd::ForkResult::Parent { child } => Birth::Parent { child: child.as_raw().cast_unsigned() },

@@ -45,7 +45,7 @@ pub(crate) fn forget_service_manager() {
         &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
     for name in OF_THE_PRIMARY.iter().filter(|name| std::env::var_os(name).is_some()) {
         // SAFETY: called right after fork, in a process of one thread: nobody can read the environment now.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, clippy::disallowed_methods, reason = "the one place where it is sound")]
         unsafe {
             std::env::remove_var(name);
         }

@@ -138,7 +138,8 @@ impl Inbox {
 
 /// The messages of type `M` that the primary sends to this worker, in order. Node: `process.on('message')`.
 ///
-/// What was sent before the first of these was made is kept for it. Each that there is gets every message.
+/// What was sent before the first of these was made is kept for it. Each that there is gets every message. 64 MiB may
+/// wait for them; past that the worker reads no more, and the primary's `send` says in the end that it is full.
 pub struct Messages<M> {
     messages: UnboundedReceiver<Arc<Body>>,
     of: PhantomData<fn() -> M>,

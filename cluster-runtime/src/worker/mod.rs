@@ -74,8 +74,11 @@ struct Here {
 enum To {
     Primary(Link),
     /// Nobody: what is sent goes to the callbacks in this very process.
-    Unclustered(Box<dyn Fn(&[u8]) + Send + Sync>),
+    Unclustered(Callbacks),
 }
+
+/// Takes what is sent to a primary that there is not.
+type Callbacks = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// This worker, as it sees itself; what the primary has of it is a [`Worker`](crate::Worker). Node:
 /// `cluster.worker` and, for messages, `process`.
@@ -85,7 +88,7 @@ pub struct ThisWorker {
 }
 
 /// This worker. In a program without a cluster, and where the body runs unclustered, one that is alone: id 1,
-/// slot 0. Node: `cluster.worker`.
+/// slot 0; without a cluster, what it sends goes nowhere. Node: `cluster.worker`.
 ///
 /// # Panics
 /// In the primary, which is none, and in `preload`, from which there will be many.
@@ -109,9 +112,9 @@ fn here() -> &'static Here {
     HERE.get_or_init(|| Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {}))))
 }
 
-/// Resolves when this worker is to finish and everything that was handed to it has been accepted: give it to a
-/// server as its signal to shut down gracefully, and nothing is lost. Never resolves in a program without a
-/// cluster.
+/// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for what should
+/// say goodbye before the process ends, a WebSocket or a queue. A `cluster::actix::HttpServer` needs to be told nothing.
+/// Unclustered, SIGTERM or SIGINT brings it about. Never resolves in a program without a cluster.
 pub async fn shutdown_signal() {
     here().drain.empty().await;
 }
@@ -148,10 +151,7 @@ pub(crate) fn begin(
 
 /// Makes this process its own and only worker. What it sends is given to `callbacks`. SIGTERM and SIGINT begin its
 /// drain; a second one ends it.
-pub(crate) fn begin_unclustered(
-    settings: Settings,
-    callbacks: Box<dyn Fn(&[u8]) + Send + Sync>,
-) -> io::Result<ThisWorker> {
+pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io::Result<ThisWorker> {
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
     let within = settings.drain_timeout;
@@ -194,16 +194,20 @@ impl ThisWorker {
         std::process::id()
     }
 
-    /// Which start of the code it belongs to, from 1 on.
+    /// Which start of the code it belongs to: 1, since there are no reloads yet.
     pub fn generation(&self) -> u64 {
         here().birth.generation
     }
 
-    /// Sends the primary a message, which arrives there at `on_message`, in order. Never waits. Node:
+    /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
+    /// waits: what the socket does not take is written later, and before the process ends if `main` returns. Node:
     /// `process.send`.
     ///
+    /// Unclustered, the callback runs here and now, on this thread.
+    ///
     /// # Errors
-    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read.
+    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read,
+    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
         match &here().to {
             To::Primary(link) => link.send_user(&message),
@@ -214,19 +218,21 @@ impl ThisWorker {
         }
     }
 
-    /// The messages that the primary sends to this worker. Node: `process.on('message')`.
+    /// The messages that the primary sends to this worker, from the first one on. Node: `process.on('message')`.
     pub fn messages<M: DeserializeOwned>(&self) -> Messages<M> {
         here().inbox.subscribe()
     }
 
     /// Says that this worker is up, where it listens to nothing. One that neither listens nor says so within
-    /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck.
+    /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck and killed. Once is enough; Node has no
+    /// word for it.
     pub fn ready(&self) {
         here().tell(&ToPrimary::Ready);
     }
 
-    /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place.
-    /// Node: `cluster.worker.disconnect`.
+    /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
+    /// at once; servers, [`shutdown_signal`] and [`messages`](ThisWorker::messages) end when they may. A worker in which
+    /// nothing of these is in use exits with status 0. Node: `cluster.worker.disconnect`.
     pub fn disconnect(&self) {
         let here = here();
         match &here.to {
@@ -235,8 +241,9 @@ impl ThisWorker {
         }
     }
 
-    /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
-    /// [`start`](crate::Cluster::start).
+    /// Builds the runtime that the cluster was given, and runs the body of `main` in it; then waits, for 5 s at most,
+    /// until the last messages are written. Called once, right after [`start`](crate::Cluster::start). A runtime that
+    /// can't be built ends the worker with status 1.
     ///
     /// # Panics
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
@@ -262,7 +269,8 @@ impl ThisWorker {
         }
     }
 
-    /// Runs the body of a `main` that is not async. Called once, right after [`start`](crate::Cluster::start).
+    /// Runs the body of a `main` that is not async, and waits for the last messages as
+    /// [`block_on`](ThisWorker::block_on) does. Called once, right after [`start`](crate::Cluster::start).
     pub fn run<T>(self, body: impl FnOnce() -> T) -> T {
         let output = body();
         if let To::Primary(link) = &here().to {
