@@ -353,6 +353,8 @@ fn unclustered(
     }
     let callbacks = Arc::new(Mutex::new(callbacks));
     let receive = Box::new(move |body: &[u8]| {
+        // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
+        desk::open_unclustered(worker::deliver_here);
         let mut callbacks = callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
     });

@@ -1,0 +1,57 @@
+//! User code in the primary: what it may do, and what becomes of its mistakes.
+
+use cluster_tests::{Cluster, Signal};
+
+/// Mutation: call callbacks without a guard.
+#[test]
+fn a_callback_that_panics_is_reported_and_the_cluster_lives() {
+    let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "panic").start();
+    cluster.expect_log("thread 'main'");
+    cluster.expect_log("a bug in a callback");
+    cluster.expect_log("on_online panicked; the cluster goes on");
+    cluster.said("primary heard 1 15728640");
+    cluster.said("primary heard 2 15728640");
+    cluster.stop();
+}
+
+/// Mutation: fork without a look at the number of threads.
+#[test]
+fn a_thread_in_the_primary_keeps_it_from_forking_and_from_nothing_else() {
+    let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "thread").start();
+    cluster.said("primary heard 1 15728640");
+    cluster.said("primary heard 2 15728640");
+    cluster.expect_log("was killed by SIGKILL");
+    cluster.expect_log("only a process of one thread can be forked safely");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.logged("only a process of one thread can be forked safely");
+    cluster.stop();
+}
+
+/// Mutation: spawn at once in `fork()`, or lose the tray.
+#[test]
+fn a_callback_may_fork() {
+    let mut cluster = Cluster::of("callbacks")
+        .workers(1)
+        .env("CLUSTER_RESTART", "never")
+        .env("TEST_CALLBACK", "fork")
+        .start();
+    cluster.said("primary heard 1 15728640");
+    cluster.expect_log("was killed by SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.said("forked 2");
+    cluster.said("primary heard 2 15728640");
+    cluster.stop();
+}
+
+/// Mutation: take a callback's disconnect for the first of two signals; do not count timers into the wait.
+#[test]
+fn timers_run_and_signals_are_heard() {
+    let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "clock").start();
+    cluster.said("after");
+    cluster.said("every 3");
+    cluster.said("primary heard 1 15728640");
+    cluster.said("primary heard 2 15728640");
+    cluster.signal(Signal::USR1);
+    cluster.said("signal for 2");
+    cluster.stop();
+}
