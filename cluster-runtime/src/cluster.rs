@@ -338,30 +338,33 @@ fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> 
 /// events to be told of, since there is no primary to tell them, and no timers.
 fn unclustered(
     settings: Settings,
-    mut callbacks: Primary,
+    callbacks: Primary,
     setup: Option<Setup>,
     preloads: Option<Preloads>,
 ) -> Role {
+    let callbacks = Arc::new(Mutex::new(callbacks));
+    let hearers = Arc::clone(&callbacks);
+    let receive = Box::new(move |body: &[u8]| {
+        // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
+        desk::open_unclustered(worker::deliver_here);
+        let mut callbacks = hearers.lock().unwrap_or_else(PoisonError::into_inner);
+        callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
+    });
+    // First of all: what the primary's code says to the worker is to find one.
+    let worker = match worker::begin_unclustered(settings, receive) {
+        Ok(worker) => worker,
+        Err(error) => return Role::Primary(broken(&error)),
+    };
     desk::open_unclustered(worker::deliver_here);
     if let Some(setup) = setup {
-        setup(&mut callbacks);
+        setup(&mut callbacks.lock().unwrap_or_else(PoisonError::into_inner));
     }
     if let Some(preloads) = preloads
         && let Err(error) = preloads()()
     {
         return Role::Primary(broken(&format_args!("preload failed: {error}")));
     }
-    let callbacks = Arc::new(Mutex::new(callbacks));
-    let receive = Box::new(move |body: &[u8]| {
-        // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
-        desk::open_unclustered(worker::deliver_here);
-        let mut callbacks = callbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
-    });
-    match worker::begin_unclustered(settings, receive) {
-        Ok(worker) => Role::Worker(worker),
-        Err(error) => Role::Primary(broken(&error)),
-    }
+    Role::Worker(worker)
 }
 
 /// What a preload may return: nothing, or a `Result` whose error ends the cluster.

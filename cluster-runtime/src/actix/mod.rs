@@ -17,7 +17,7 @@
 //! | `bind_auto_h2c` | A client that sends nothing is closed after `client_request_timeout` |
 //! | `disable_signals` | Does not apply: the server handles no signals, the primary does |
 //! | `shutdown_signal` | Drains this server of this worker only; it does not touch signals either |
-//! | `shutdown_timeout` | When the whole worker drains, not beyond the cluster's `drain_timeout` |
+//! | `shutdown_timeout` | When the whole worker drains, not beyond the cluster's `drain_timeout`, which alone counts where nothing is set here |
 //! | `run` | The threads run from here on, not from the first poll; no runtime is needed around it |
 //! | `bind_rustls`, `bind_rustls_021`, `bind_rustls_0_22`, `listen_rustls`, `listen_rustls_0_21`, `listen_rustls_0_22` | Not here: use Rustls 0.23 |
 //! | Features | `rustls-0_23` and `openssl` of this crate, not only of actix-web, bring the methods that need them |

@@ -22,7 +22,7 @@ pub(super) struct Plan {
     pub(super) threads: usize,
     pub(super) max_blocking_threads: usize,
     pub(super) max_connections: usize,
-    pub(super) shutdown_timeout: Duration,
+    pub(super) shutdown_timeout: Option<Duration>,
     pub(super) shutdown_signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) system_exit: bool,
 }

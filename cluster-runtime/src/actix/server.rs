@@ -81,7 +81,7 @@ where
             threads: settings.threads,
             max_blocking_threads: (BLOCKING_THREADS / parallelism).max(1),
             max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
-            shutdown_timeout: Duration::from_secs(30),
+            shutdown_timeout: None,
             shutdown_signal: None,
             system_exit: false,
         };
@@ -257,7 +257,7 @@ where
     /// How long a drain may take, in seconds, before the connections that are still open are dropped. The
     /// default is 30. When the whole worker drains, the cluster's `drain_timeout` counts where it is shorter.
     pub fn shutdown_timeout(mut self, sec: u64) -> Self {
-        self.plan.shutdown_timeout = Duration::from_secs(sec);
+        self.plan.shutdown_timeout = Some(Duration::from_secs(sec));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -26,7 +27,7 @@ pub(super) struct Seat {
     pub(super) http: Arc<HttpSettings>,
     pub(super) account: Account,
     pub(super) max_blocking_threads: usize,
-    pub(super) shutdown_timeout: Duration,
+    pub(super) shutdown_timeout: Option<Duration>,
     pub(super) shutdown_signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -64,10 +65,10 @@ async fn in_arbiter(seat: Seat, attendance: Attendance) {
 
 fn in_thread(mut runtime: Builder, seat: Seat, attendance: Attendance) {
     let outcome = runtime.build_local(LocalOptions::default()).and_then(|runtime| {
-        let outcome = runtime.block_on(serve(seat, attendance.control()));
+        let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve(seat, attendance.control()))));
         // Not dropped: that waits, without a limit, for blocking tasks that nobody waits for any more.
         runtime.shutdown_background();
-        outcome
+        served.unwrap_or_else(|_| Err(io::Error::other("a serving thread panicked")))
     });
     attendance.end(outcome);
 }
@@ -84,7 +85,8 @@ async fn serve(mut seat: Seat, control: Arc<Control>) -> io::Result<()> {
     let listeners: Vec<_> = seat.recipes.iter().map(|recipe| recipe.site().listener.clone()).collect();
     let (stage, drain) = Drain::new();
     let building = Services::build(seat.recipes, &seat.http, &drain);
-    let Some(services) = unless(control.stopping(), building).await else { return Ok(()) };
+    let stopped = unless(control.stopping(), worker::drain_has_begun());
+    let Some(services) = unless(stopped, building).await else { return Ok(()) };
     let services = services?;
 
     // Opening the lane says "listening": not before everything that a connection meets is there.
@@ -93,7 +95,13 @@ async fn serve(mut seat: Seat, control: Arc<Control>) -> io::Result<()> {
 
     let mut connections = JoinSet::new();
     let work = async {
-        let outcome = receive(&mut lane, &services, &mut connections).await;
+        let received = receive(&mut lane, &services, &mut connections);
+        let outcome = unless(worker::drain_is_over(), received).await.unwrap_or(Ok(()));
+        // What it may still bring is for others, now and not when the last connection here has ended.
+        drop(lane);
+        if outcome.is_err() {
+            control.drain();
+        }
         finish(&mut connections, &stage, seat.shutdown_timeout).await;
         outcome
     };
@@ -117,7 +125,7 @@ async fn receive(lane: &mut Lane, services: &Services, connections: &mut JoinSet
 }
 
 /// Lets the connections end, as long as there is time.
-async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, limit: Duration) {
+async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, limit: Option<Duration>) {
     let ended = async {
         stage.send_replace(Stage::LastCall);
         if timeout(LAST_CALL, all_of(connections)).await.is_err() {
@@ -133,11 +141,15 @@ async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, lim
     }
 }
 
+/// For a server that is stopped while its worker serves on, as in actix-web.
+const OWN_LIMIT: Duration = Duration::from_secs(30);
+
 /// When this server has had its own time, or the worker has had its: which may begin to drain only after the server
 /// did, or be told to hurry.
-async fn time_is_over(limit: Duration) {
+async fn time_is_over(limit: Option<Duration>) {
+    let limit = limit.or_else(|| (!worker::is_draining()).then_some(OWN_LIMIT));
     let own = async {
-        match Instant::now().checked_add(limit) {
+        match limit.and_then(|limit| Instant::now().checked_add(limit)) {
             Some(deadline) => sleep_until(deadline).await,
             None => pending().await,
         }

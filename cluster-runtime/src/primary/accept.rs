@@ -31,6 +31,8 @@ pub(crate) struct Door {
     waiting: BTreeMap<ListenerId, VecDeque<Connection>>,
     gates: BTreeMap<ListenerId, Gate>,
     lost: usize,
+    /// Nobody else is let in; those who are, are handed off.
+    closing: bool,
 }
 
 /// Whether a listener is accepted from.
@@ -90,6 +92,12 @@ impl Door {
                     }
                     self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
                 }
+                // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    report::error(format_args!("accepting on {}: it was shut down", listener.address));
+                    self.remove(id, listener, epoll);
+                    break;
+                }
                 Err(error) => match Trouble::of(&error) {
                     Trouble::Nothing => break,
                     Trouble::Connection => {}
@@ -134,19 +142,49 @@ impl Door {
         Ok(())
     }
 
-    /// Lets nobody else in, and hands off all who are: the last thing before the listeners close. What is not only
-    /// ours is left as it is: whoever else has it goes on.
-    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
+    /// Lets nobody else in. What is not only ours is left as it is: whoever else has it goes on.
+    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll) {
+        self.closing = true;
         lanes.disregard_limits();
-        self.give_out(lanes, epoll, now);
-        for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
-            if let Err(error) = socket::close_the_door(&listener.socket) {
+        for (id, listener) in listeners.iter() {
+            if self.gates.remove(&id).is_some()
+                && let Err(error) = epoll.remove(&listener.socket)
+            {
+                report::error(format_args!("taking a listener out of the epoll set: {error}"));
+            }
+            if !listener.is_shared()
+                && let Err(error) = socket::close_the_door(&listener.socket)
+            {
                 report::warn(format_args!(
                     "closing {}: {error}; a client that connects at this moment may be reset",
                     listener.address
                 ));
             }
+        }
+    }
+
+    /// Whether it is closed, and not everybody who is in has been handed off.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Hands off who is in already, as fast as the lanes take them. Yields whether that is all: then the listeners can
+    /// be closed, and the lanes.
+    pub(crate) fn empty(
+        &mut self,
+        listeners: &Listeners,
+        lanes: &mut Lanes,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> bool {
+        self.give_out(lanes, epoll, now);
+        let mut done = true;
+        for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
             for _ in 0..MOST_AT_CLOSE {
+                if self.waiting.contains_key(&id) || !lanes.has_room(id) {
+                    done &= !lanes.will_have_room(id);
+                    break;
+                }
                 match socket::accept(&listener.socket) {
                     Ok((socket, peer)) => {
                         self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
@@ -156,9 +194,11 @@ impl Door {
                 }
             }
         }
-        for (id, listener) in listeners.iter() {
-            self.remove(id, listener, epoll);
+        if done {
+            self.closing = false;
+            self.lost += std::mem::take(&mut self.waiting).values().map(VecDeque::len).sum::<usize>();
         }
+        done
     }
 
     /// How many connections were accepted and given to nobody: there was nobody.

@@ -22,7 +22,8 @@ impl Loop {
         if self.preloads.is_some() {
             if self.fleet.is_stopping() {
                 // Asked for before the stop, in the same breath: the nursery is gone by now.
-                return self.unborn(id, &"the cluster stops");
+                desk::forget(id);
+                return self.step(Input::Unborn { id });
             }
             hub::open(id, ours);
             self.nursery.spawn(id, slot, theirs, Instant::now());

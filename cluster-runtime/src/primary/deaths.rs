@@ -43,9 +43,8 @@ impl Loop {
     }
 
     pub(super) fn stop_listening(&mut self) -> Turn {
-        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, Instant::now());
-        self.lanes.end_for_good();
-        self.listeners.close();
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll);
+        self.move_connections(Instant::now());
         for id in self.nursery.stop() {
             hub::close(id);
             desk::forget(id);
@@ -54,21 +53,35 @@ impl Loop {
         Ok(())
     }
 
+    /// Gives connections on to whoever has room. At a stop, until all who were let in have been handed off: then there
+    /// will be no more for anybody.
+    pub(super) fn move_connections(&mut self, now: Instant) {
+        if !self.door.is_closing() {
+            self.door.give_out(&mut self.lanes, &self.epoll, now);
+        } else if self.door.empty(&self.listeners, &mut self.lanes, &self.epoll, now) {
+            self.lanes.end_for_good();
+            self.listeners.close();
+        }
+    }
+
     /// How the cluster ended, if it has.
     pub(super) fn ending(&mut self) -> Option<Ending> {
-        let end = self.fleet.end()?;
+        if self.fleet.end().is_none() {
+            return None;
+        }
         if !self.nursery.is_gone() {
             // Its end is waited for, that no zombie is left; and it has been sent a SIGKILL, or is sent one now.
             self.nursery.stop();
             return None;
         }
+        self.move_connections(Instant::now());
         let lost = self.door.lost() + self.lanes.unread();
         if lost > 0 {
             report::error(format_args!(
                 "{lost} connections were accepted, and no worker was left to serve them"
             ));
         }
-        Some(match (self.preload_failed.take(), end) {
+        Some(match (self.preload_failed.take(), self.fleet.end()?) {
             (Some(failed), _) => Ending::Preload(failed),
             (None, Ok(())) => Ending::Asked,
             (None, Err(failure)) => {

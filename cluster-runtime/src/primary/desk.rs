@@ -201,7 +201,8 @@ pub fn disconnect() {
     order(Input::Stop { signal: None });
 }
 
-fn order(input: Input) {
+/// Puts something on the tray.
+pub(super) fn order(input: Input) {
     DESK.with_borrow_mut(|desk| match desk {
         Some(desk) if desk.unclustered => signal_here(Signal::TERM),
         Some(desk) => desk.tray.push_back(input),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use super::hub::{self, Heard};
 use super::listen::{Found, Key};
@@ -21,8 +22,20 @@ use crate::report;
 /// if it ends, so does the cluster, and if it comes up in another way they may too.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    refused: BTreeMap<Key, Id>,
+    /// Who was refused first; nobody any more once it is known what he makes of it.
+    refused: BTreeMap<Key, Option<Id>>,
     waiting: Vec<(Id, Call, Key, u32)>,
+    /// Not for longer: whoever waits has a time of its own.
+    until: Option<Instant>,
+}
+
+/// Long enough for a program to say why it ends, and to end.
+const HOLD: Duration = Duration::from_secs(2);
+
+impl Held {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until
+    }
 }
 
 impl Loop {
@@ -87,16 +100,20 @@ impl Loop {
             hub::tell(id, &ToWorker::Bound { call, result: Ok(nowhere) }, None);
             return;
         }
-        if let Some(first) = self.held.refused.get(&key)
-            && *first != id
+        // It was refused, and asks on: that is what it makes of it.
+        self.release_held(id);
+        let booting = !self.fleet.has_served();
+        if let Some(Some(first)) = self.held.refused.get(&key)
+            && booting
             && self.is_undecided(*first)
         {
             self.held.waiting.push((id, call, key, backlog));
+            self.held.until.get_or_insert(Instant::now() + HOLD);
             return;
         }
         let found = self.listeners.bind(key.clone(), backlog);
-        if found.is_err() && self.is_undecided(id) {
-            self.held.refused.insert(key, id);
+        if found.is_err() && booting && self.is_undecided(id) {
+            self.held.refused.entry(key).or_insert(Some(id));
         }
         self.answer_bound(id, call, found);
     }
@@ -177,6 +194,7 @@ impl Loop {
                 gone.address
             ));
             self.door.remove(listener, &gone, &self.epoll);
+            self.lanes.forget(listener);
         }
         Ok(())
     }
@@ -187,7 +205,25 @@ impl Loop {
 
     /// A worker's fate is decided: what waited for it is asked again.
     pub(super) fn release_held(&mut self, decided: Id) {
-        self.held.refused.retain(|_, first| *first != decided);
+        let mut known = false;
+        for first in self.held.refused.values_mut().filter(|first| **first == Some(decided)) {
+            (*first, known) = (None, true);
+        }
+        if known {
+            self.ask_again();
+        }
+    }
+
+    /// The time to wait for anybody's fate is over.
+    pub(super) fn release_all_held(&mut self, now: Instant) {
+        if self.held.until.is_some_and(|until| until <= now) {
+            self.held.refused.values_mut().for_each(|first| *first = None);
+            self.ask_again();
+        }
+    }
+
+    fn ask_again(&mut self) {
+        self.held.until = None;
         for (id, call, key, backlog) in std::mem::take(&mut self.held.waiting) {
             self.bind(id, call, key, backlog);
         }

@@ -71,6 +71,7 @@ pub(crate) fn tell(id: Id, message: &ToWorker, fd: Option<OwnedFd>) {
             // It asks without reading what it is answered. At the end of its channel, it goes.
             crate::report::error(format_args!("answering worker {}: {error}; its channel is closed", id.0));
             close(id);
+            super::desk::order(super::step::Input::Closed { id });
         }
     }
 }

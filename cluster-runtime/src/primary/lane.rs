@@ -60,6 +60,8 @@ enum Left {
 /// How long a lane is left alone after the kernel refused for want of something.
 const REST: Duration = Duration::from_millis(20);
 
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 /// The turn of one lane among those of a listener: workers by slot.
 type Turn = (usize, LaneId);
 
@@ -77,6 +79,8 @@ pub(crate) struct Lanes {
     last: u64,
     /// When to try again to read back, after descriptors were short.
     read_back_at: Option<Instant>,
+    /// How long it waited last; said once an episode.
+    short: Option<Duration>,
     /// Something has changed since it was last looked whether there is anything to read back.
     stirred: bool,
 }
@@ -246,25 +250,50 @@ impl Lanes {
         let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.left != Left::No);
         for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(lane) = self.lanes.get(&id) else { continue };
-            if !lane.listeners.iter().all(|listener| self.has_room(*listener)) {
+            let forsaken = lane.left == Left::Gone && lane.listeners.is_empty();
+            if !forsaken && !lane.listeners.iter().any(|listener| self.has_room(*listener)) {
                 continue;
             }
             match lane.read_back() {
-                Ok(Some(connection)) => return Some(connection),
+                Ok(Some(connection)) => {
+                    self.short = None;
+                    return Some(connection);
+                }
                 Ok(None) if lane.left == Left::Gone => drop(self.lanes.remove(&id)),
                 Ok(None) => {}
                 Err(error) => {
-                    crate::report::warn(format_args!(
-                        "connections that worker {} has not read wait to be read back: {error}",
-                        lane.worker.0
-                    ));
-                    self.read_back_at = Some(now + REST);
+                    let rest = match self.short {
+                        Some(rest) => (rest * 2).min(LONGEST_REST),
+                        None => {
+                            crate::report::warn(format_args!(
+                                "connections that workers have not read wait to be read back: {error}"
+                            ));
+                            REST
+                        }
+                    };
+                    self.short = Some(rest);
+                    self.read_back_at = Some(now + rest);
                     return None;
                 }
             }
         }
         self.stirred = false;
         None
+    }
+
+    /// A listener is closed: nobody will serve what came from it.
+    pub(crate) fn forget(&mut self, listener: ListenerId) {
+        self.rings.remove(&listener);
+        for lane in self.lanes.values_mut() {
+            lane.listeners.retain(|served| *served != listener);
+        }
+        self.stirred = true;
+    }
+
+    /// Whether somebody will take connections of this listener as soon as the kernel does.
+    pub(crate) fn will_have_room(&self, listener: ListenerId) -> bool {
+        let held_up = |lane: &Lane| !lane.ended && (lane.crowded || lane.rest_until.is_some());
+        self.lanes.values().any(|lane| held_up(lane) && lane.listeners.contains(&listener))
     }
 
     /// How many connections nobody will read: the cluster has ended.

@@ -170,7 +170,7 @@ impl Loop {
                 return Ok(ending);
             }
             let now = Instant::now();
-            self.door.give_out(&mut self.lanes, &self.epoll, now);
+            self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
@@ -242,7 +242,9 @@ impl Loop {
             &ToWorker::Drain { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) },
             None,
         );
-        self.lanes.end_all(id);
+        if !self.door.is_closing() {
+            self.lanes.end_all(id);
+        }
     }
 
     fn signal(&self, id: Id, signal: Signal) {
@@ -306,6 +308,7 @@ impl Loop {
         let now = Instant::now();
         self.callbacks.run_timers(now);
         self.lanes.tick(now);
+        self.release_all_held(now);
         self.tick_nursery(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
@@ -315,7 +318,7 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
-        let way = [self.door.deadline(), self.lanes.deadline()];
+        let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
         own.into_iter().chain(way).flatten().min()
     }
 }

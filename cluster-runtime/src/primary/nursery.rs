@@ -124,6 +124,11 @@ impl Nursery {
         let process = self.process.as_mut()?;
         let mut bytes = [0; LARGEST];
         let received = scm::receive(&process.socket, &mut bytes, &mut Vec::new()).ok()?;
+        if received.bytes == 0 {
+            // It does not listen any more; whatever it still does, it is of no use.
+            process.kill();
+            return None;
+        }
         let answer: Answer = decode(bytes.get(..received.bytes).filter(|bytes| !bytes.is_empty())?).ok()?;
         match &answer {
             Answer::Ready => {

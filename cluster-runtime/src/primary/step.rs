@@ -207,6 +207,11 @@ impl Fleet {
         self.phase != Phase::Running
     }
 
+    /// Whether somebody was ever ready.
+    pub(crate) fn has_served(&self) -> bool {
+        self.has_served
+    }
+
     /// Whether the next signal to stop means now.
     pub(crate) fn was_signalled(&self) -> bool {
         self.signalled

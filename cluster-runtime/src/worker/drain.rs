@@ -65,19 +65,21 @@ impl Drain {
     /// When it has begun and nothing more can come: to stop any earlier would lose what was handed over.
     pub(crate) async fn empty(&self) {
         // For good: whoever asks in a loop is not asking all the time.
+        self.concern();
+        self.until(|state| state.deadline.is_some() && state.lanes == 0).await;
+    }
+
+    /// From now on there is something here that will end by itself.
+    pub(crate) fn concern(&self) {
         self.state.send_if_modified(|state| {
             state.concerned = true;
             false
         });
-        self.until(|state| state.deadline.is_some() && state.lanes == 0).await;
     }
 
     /// Counts a lane while it may still bring something.
     pub(crate) fn opened(&self) {
-        self.state.send_modify(|state| {
-            state.lanes += 1;
-            state.concerned = true;
-        });
+        self.state.send_modify(|state| state.lanes += 1);
     }
 
     pub(crate) fn ended(&self) {

@@ -93,23 +93,21 @@ pub struct ThisWorker {
 /// # Panics
 /// In the primary, which is none, and in `preload`, from which there will be many.
 pub fn worker() -> ThisWorker {
-    if HERE.get().is_none() {
-        match role::get() {
-            Process::Primary => {
-                panic!(
-                    "cluster::worker() is for workers: in the primary, use cluster::workers() or cluster::get(id)"
-                )
-            }
-            Process::Nursery => panic!("cluster::worker() is for workers: preload runs before they are born"),
-            Process::Plain | Process::Worker => {}
-        }
-    }
     here();
     ThisWorker { _private: () }
 }
 
 fn here() -> &'static Here {
-    HERE.get_or_init(|| Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {}))))
+    HERE.get_or_init(|| {
+        match role::get() {
+            Process::Primary => panic!(
+                "this works in workers only: in the primary, use cluster::workers() or cluster::get(id), and serve in main"
+            ),
+            Process::Nursery => panic!("this works in workers only: preload runs before they are born"),
+            Process::Plain | Process::Worker => {}
+        }
+        Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {})))
+    })
 }
 
 /// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for what should
@@ -142,7 +140,7 @@ pub(crate) fn begin(
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
-    let here = HERE.get_or_init(|| Here::new(birth, settings, To::Primary(link)));
+    let here = become_worker(Here::new(birth, settings, To::Primary(link)))?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
     }
@@ -155,7 +153,7 @@ pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io:
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
     let within = settings.drain_timeout;
-    let here = HERE.get_or_init(|| Here::new(ALONE, settings, To::Unclustered(callbacks)));
+    let here = become_worker(Here::new(ALONE, settings, To::Unclustered(callbacks)))?;
     std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
         let ended = link::wait_for(&stop, None).and_then(|_| {
             here.begin_drain(within);
@@ -167,6 +165,15 @@ pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io:
         }
     })?;
     Ok(ThisWorker { _private: () })
+}
+
+/// Once in a process.
+fn become_worker(here: Here) -> io::Result<&'static Here> {
+    let again = |_| {
+        io::Error::other("this process is a worker already: was a server made before the cluster started?")
+    };
+    HERE.set(here).map_err(again)?;
+    HERE.get().ok_or_else(|| io::Error::other("this process forgot that it is a worker"))
 }
 
 /// Puts a message into this process's own inbox.
@@ -332,6 +339,18 @@ impl link::Listener for Here {
         self.begin_drain(ORPHAN_GRACE);
         Instant::now() + ORPHAN_GRACE
     }
+}
+
+/// Whether this worker drains.
+#[cfg(feature = "actix")]
+pub(crate) fn is_draining() -> bool {
+    here().drain.deadline().is_some()
+}
+
+/// When this worker begins to drain.
+#[cfg(feature = "actix")]
+pub(crate) async fn drain_has_begun() {
+    here().drain.begun().await;
 }
 
 /// When the time that this worker has to drain is over.

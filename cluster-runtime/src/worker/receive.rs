@@ -41,6 +41,7 @@ pub(crate) struct Lane {
     remote: LaneRemote,
     wish: watch::Receiver<Wish>,
     full: bool,
+    closing: bool,
     ended: bool,
 }
 
@@ -87,6 +88,8 @@ impl LaneRemote {
 /// runtime, and on the thread, that will receive.
 pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result<Lane> {
     let here = here();
+    // Before the primary can deal the first connection to it, and say that it is to go.
+    here.drain.concern();
     let source = match &here.to {
         To::Primary(link) => {
             let ids = listeners.iter().map(Listener::id).collect();
@@ -112,6 +115,7 @@ pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result
         remote: LaneRemote { wish: Arc::new(wish) },
         wish: wishes,
         full: false,
+        closing: false,
         ended: false,
     })
 }
@@ -130,7 +134,7 @@ impl Lane {
                 return Ok(None);
             }
             let wish = *self.wish.borrow_and_update();
-            if wish == Wish::Close {
+            if wish == Wish::Close && !std::mem::replace(&mut self.closing, true) {
                 self.close(here);
             }
             // On its way to the end, it takes what is on the lane already, limit or not: nobody else will.
