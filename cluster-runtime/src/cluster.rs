@@ -323,8 +323,8 @@ fn clustered(
 
 fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> io::Result<Role> {
     let Newborn { id, slot, generation, channel, primary } = newborn;
-    let birth = worker::Birth { id, slot, generation };
-    match worker::begin(birth, channel, primary, settings, signals) {
+    let birth = worker::Birth { id, slot, generation, primary };
+    match worker::begin(birth, channel, settings, signals) {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => {
             // It can't return as the primary that it is not.

@@ -112,6 +112,17 @@ impl Plan {
     }
 }
 
+/// Whether [`Plan::inject`] works here; says so if not.
+#[must_use]
+pub fn can_inject() -> bool {
+    let traced = Command::new("strace").args(["-D", "-qq", "-o", "/dev/null", "true"]).status();
+    let can = traced.is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: strace is not installed, or may not trace here");
+    }
+    can
+}
+
 /// Orphans of every cluster become children of this process instead of init's, so that a test can tell how they
 /// ended. They are waited for one by one, by pid: other tests run as threads beside us.
 fn become_the_reaper() {

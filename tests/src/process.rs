@@ -144,6 +144,14 @@ pub fn state(pid: u32) -> Option<(char, u32)> {
     Some((stat.first()?.chars().next()?, stat.get(1)?.parse().ok()?))
 }
 
+/// The signals which the main thread of a process blocks, as the kernel prints them.
+#[must_use]
+pub fn blocked_signals(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    mask.unwrap_or_else(|| panic!("no signal mask of {pid}")).trim().to_owned()
+}
+
 /// The children of `parent` which have died and which it has not reaped.
 #[must_use]
 pub fn zombies_of(parent: u32) -> Vec<u32> {

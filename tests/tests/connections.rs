@@ -39,7 +39,7 @@ fn g1_what_a_stopped_and_killed_worker_had_not_received_is_served_by_others() {
     cluster.stop();
 }
 
-/// Mutation: as for G1; let the primary end when a write to a dead worker fails.
+/// Mutation: as for G1; count the killed, which have served, as workers that die at their start, and give up.
 #[test]
 fn g4_ten_kills_a_second_under_load() {
     let mut cluster = Cluster::start("serve", 3);

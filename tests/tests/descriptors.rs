@@ -1,6 +1,7 @@
 //! What a process of the cluster inherits: nothing but what it needs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cluster_tests::client::{Connection, ask};
 use cluster_tests::{Cluster, Signal, process};
@@ -45,11 +46,16 @@ fn s01_a_worker_that_does_not_serve_has_one_socket() {
     cluster.stop();
 }
 
-/// Mutation: as above, and keep the listeners open in the worker.
+/// Mutation: as above; keep the listeners or the lanes open in the worker.
 #[test]
 fn s01_serving_workers_share_nothing_and_their_children_inherit_nothing() {
     for fixture in ["serve", "preload"] {
         let mut cluster = Cluster::start(fixture, 3);
+        cluster.up(3);
+        // The first three are born before there is a listener or a lane; this one's replacement is not.
+        cluster.expect_log("SIGKILL");
+        cluster.signal_worker(1, Signal::KILL);
+        cluster.listening(4);
         let address = cluster.up(3);
         let mut held: Vec<_> = (0..6).map(|_| Connection::to(&address)).collect();
         held.iter_mut().for_each(Connection::begin);
@@ -75,10 +81,20 @@ fn s01_serving_workers_share_nothing_and_their_children_inherit_nothing() {
 fn s02_a_connection_closes_although_a_grandchild_lives() {
     let mut cluster = Cluster::start("serve", 1);
     let address = cluster.up(1);
-    // `ask` reads to the connection's end, which would not come while a child of the worker has a copy.
+    let mut held = Connection::to(&address);
+    held.begin();
     let first = grandchild(&ask(&address, "/grandchild").body);
     let second = grandchild(&ask(&address, "/grandchild").body);
     cluster.check(process::state(first).is_some_and(|(state, _)| state != 'Z'), "the first to live on");
+    // A server that closes a connection says so by shutdown(2), copy or not. One that dies closes its descriptor, and
+    // the connection ends if nobody else has one.
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    assert!(
+        held.is_closed_within(Duration::from_secs(2)),
+        "a child of the worker has a copy of its connection"
+    );
+    cluster.listening(2);
     process::signal(first, Signal::KILL);
     process::signal(second, Signal::KILL);
     cluster.stop();

@@ -15,11 +15,14 @@ fn starts_again(address: &str) {
     cluster.stop();
 }
 
-/// Mutation: neither PDEATHSIG nor the channel's end is acted upon.
+/// Mutation: neither PDEATHSIG nor the channel's end is acted upon. The end of the lanes alone begins a drain, of
+/// 30 s: the request that is never finished tells it from the orphan's second.
 #[test]
 fn n47_workers_follow_a_primary_that_exits() {
     let mut cluster = Cluster::start("serve", 2);
     let address = cluster.up(2);
+    let mut held = Connection::to(&address);
+    held.begin();
     ask(&address, "/exit-primary/3");
     assert_eq!(cluster.orphaned(SOON), [0, 0]);
 }
@@ -33,6 +36,8 @@ fn p25_killed_while_serving() {
     idle.ask("/");
     let mut held = Connection::to(&address);
     held.begin();
+    let mut never_finished = Connection::to(&address);
+    never_finished.begin();
     cluster.signal(Signal::KILL);
     // What is under way may still end, within a second.
     let _ = held.finish().reply();
@@ -76,12 +81,14 @@ fn p25_killed_with_a_nursery() {
     starts_again(&address);
 }
 
-/// Mutation: rely on PDEATHSIG; ignore the channel's end.
+/// Mutation: rely on PDEATHSIG; ignore the channel's end. The request is held for the same reason as in N47.
 #[test]
 fn p26_the_channel_alone_is_enough() {
     let mut cluster = Cluster::of("no_pdeathsig").workers(2).start();
-    cluster.up(2);
+    let address = cluster.up(2);
     cluster.said("pdeathsig was Some(15)");
+    let mut held = Connection::to(&address);
+    held.begin();
     cluster.signal(Signal::KILL);
     assert_eq!(cluster.orphaned(SOON), [0, 0]);
 }

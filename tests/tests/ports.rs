@@ -25,7 +25,7 @@ fn n05_a_second_program_on_the_port_is_told() {
 fn n25_two_servers_in_eight_workers_twice_in_one_process() {
     let mut cluster = Cluster::of("twice").workers(8).bind("127.0.0.1:0 127.0.0.1:0").start();
     let primary = cluster.pid();
-    let mut first = 0;
+    let (mut first, mut blocked) = (0, Vec::new());
     for round in ["round 1", "round 2"] {
         cluster.said(round);
         let addresses = cluster.until("eight workers, two addresses each", |story| {
@@ -54,8 +54,14 @@ fn n25_two_servers_in_eight_workers_twice_in_one_process() {
         cluster.eventually("nothing is left of the first round", || {
             process::descriptors(primary).len() <= first
         });
+        let newest = cluster.story().forks().last().map(|fork| fork.pid).expect("a worker");
+        blocked.push(process::blocked_signals(newest));
         ask(&addresses[0], "/disconnect-all");
     }
+    assert_eq!(
+        blocked[0], blocked[1],
+        "the first round's signal mask is left, and the workers have inherited it"
+    );
     let story = cluster.ends(0);
     assert_eq!(story.exits().filter(|exit| exit.voluntary && exit.code == Some(0)).count(), 16, "{story}");
 }

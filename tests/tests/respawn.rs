@@ -47,18 +47,20 @@ fn p03_a_first_generation_that_cannot_boot_ends_the_program() {
 #[test]
 fn p07_more_deaths_than_allowed_give_up() {
     let mut cluster = Cluster::of("cannot_boot")
-        .workers(1)
-        .env("TEST_DIES", "2-")
+        .workers(2)
+        .env("TEST_DIES", "3-")
         .env("CLUSTER_MAX_RESTARTS", 3)
         .env("CLUSTER_RESTART_WINDOW", "5s")
         .start();
-    cluster.up(1);
+    cluster.up(2);
     cluster.expect_log("SIGKILL");
     cluster.expect_log("before it was ready");
     cluster.expect_log("gave up");
     cluster.signal_worker(1, Signal::KILL);
     let story = cluster.ends(1);
-    assert_eq!(story.forks().count(), 1 + 4, "the fourth death is one too many: {story}");
+    assert_eq!(story.forks().count(), 2 + 4, "the fourth death is one too many: {story}");
+    let stopped = story.exits().find(|exit| exit.id == 2).map(|exit| (exit.code, exit.voluntary));
+    assert_eq!(stopped, Some((Some(0), true)), "the other worker is told to leave: {story}");
 }
 
 /// Mutation: let the streak have no delay; do not reset it by service.

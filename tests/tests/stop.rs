@@ -6,7 +6,8 @@ use std::{env, process};
 
 use cluster_tests::client::{Connection, Outcome, attempt};
 use cluster_tests::load::Load;
-use cluster_tests::{Cluster, Signal};
+use cluster_tests::process::state;
+use cluster_tests::{Cluster, Signal, can_inject};
 
 /// Every request is answered or refused; once one was refused, none is answered.
 fn term_under_load(mut cluster: Cluster) {
@@ -22,7 +23,7 @@ fn term_under_load(mut cluster: Cluster) {
     cluster.ends(0);
 }
 
-/// Mutation: close the listener before what waits in its backlog was handed over; drop the lanes' content.
+/// Mutation: drop the lanes' content.
 #[test]
 fn p42_term_closes_the_tcp_listener_and_loses_nothing() {
     term_under_load(Cluster::start("serve", 2));
@@ -33,6 +34,30 @@ fn p42_term_closes_the_tcp_listener_and_loses_nothing() {
 fn p42_term_closes_the_unix_listener_and_loses_nothing() {
     let path: PathBuf = env::temp_dir().join(format!("cluster-p42-{}.sock", process::id()));
     term_under_load(Cluster::of("serve").workers(2).bind(&format!("unix:{}", path.display())).start());
+}
+
+/// A stop with time between its steps for all clients to come: before the door is closed, and after the last was
+/// accepted and before the listener is closed.
+fn slow_term_under_load(address: &str) {
+    if !can_inject() {
+        return;
+    }
+    // The door is closed by setsockopt (TCP) or shutdown (Unix), and the lanes are ended by shutdown.
+    let slowly = "setsockopt,shutdown:delay_enter=50000";
+    term_under_load(Cluster::of("serve").workers(2).bind(address).inject(slowly, "/dev/null").start());
+}
+
+/// Mutation: close the listener before what waits in its backlog was handed over, or without closing the door first.
+#[test]
+fn p42_who_comes_while_the_tcp_listener_is_being_closed_is_answered_or_refused() {
+    slow_term_under_load("127.0.0.1:0");
+}
+
+/// Mutation: as for TCP.
+#[test]
+fn p42_who_comes_while_the_unix_listener_is_being_closed_is_answered_or_refused() {
+    let path: PathBuf = env::temp_dir().join(format!("cluster-p42-slow-{}.sock", process::id()));
+    slow_term_under_load(&format!("unix:{}", path.display()));
 }
 
 /// The control of P42: to stop now does lose what was begun, and the judge says so.
@@ -77,8 +102,10 @@ fn p45_the_drain_timeout_cuts_what_does_not_end() {
     for connection in &mut held {
         assert!(connection.is_closed_within(Duration::from_secs(3)), "a client hangs");
     }
-    cluster.ends(0);
+    let story = cluster.ends(0);
     let took = began.elapsed();
+    let well = story.exits().all(|exit| exit.code == Some(0));
+    assert!(well, "they cut what did not end, and were not killed for it: {story}");
     assert!(took >= Duration::from_secs(1), "they had their second: {took:?}");
     assert!(took < Duration::from_secs(2), "the timeout and not much more: {took:?}");
 }
@@ -97,7 +124,7 @@ fn p45_a_body_that_ignores_its_drain_is_killed() {
     assert_eq!(story.exits().count(), 2, "{story}");
 }
 
-/// Mutation: let `kill(SIGTERM)` only send the signal, to a worker that has no turn to hear it.
+/// Mutation: never send SIGKILL.
 #[test]
 fn n35_a_worker_that_spins_is_killed_in_the_end() {
     let mut cluster = Cluster::of("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
@@ -115,6 +142,26 @@ fn n35_a_worker_that_spins_is_killed_in_the_end() {
     cluster.stop();
 }
 
+/// A spinning worker's thread for its channel still hears a SIGTERM, and asks to be drained. This one's does not.
+///
+/// Mutation: let `kill(SIGTERM)` only send the signal.
+#[test]
+fn n35_a_worker_that_hears_nothing_is_killed_in_the_end() {
+    let mut cluster = Cluster::of("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
+    let address = cluster.up(2);
+    let mut other = Connection::to(&address);
+    let deaf = 3 - other.ask("/").worker();
+    cluster.signal_worker(deaf, Signal::STOP);
+    let pid = cluster.fork(deaf).pid;
+    cluster.eventually("the worker to stop", || state(pid).is_some_and(|(state, _)| state == 'T'));
+    cluster.expect_log("SIGKILL");
+    other.ask(&format!("/kill/{deaf}/15"));
+    let exit = cluster.exit(deaf);
+    assert_eq!((exit.signal.as_deref(), exit.reason.as_str()), (Some("SIGKILL"), "TimedOut"));
+    cluster.up(2);
+    cluster.stop();
+}
+
 /// Mutation: keep accepting while draining; ignore the second signal.
 #[test]
 fn p57_a_drain_takes_nothing_new_and_a_second_signal_ends_it_now() {
@@ -125,6 +172,7 @@ fn p57_a_drain_takes_nothing_new_and_a_second_signal_ends_it_now() {
         held.begin();
         cluster.signal(signal);
         cluster.eventually("connections to be refused", || attempt(&address, "/") == Outcome::Refused);
+        cluster.listen_for(Duration::from_millis(50));
         let early = cluster.story().all_gone();
         cluster.check(!early, "the drain to wait for the request that is under way");
         cluster.expect_log(if signal == Signal::TERM { "SIGTERM" } else { "SIGINT" });

@@ -254,8 +254,9 @@ where
         self
     }
 
-    /// How long a drain may take, in seconds, before the connections that are still open are dropped. The
-    /// default is 30. When the whole worker drains, the cluster's `drain_timeout` counts where it is shorter.
+    /// How long a drain may take, in seconds, before the connections that are still open are dropped. Where it is
+    /// not set, 30 when only this server is stopped; when the whole worker drains, the cluster's `drain_timeout`,
+    /// which also counts where it is shorter.
     pub fn shutdown_timeout(mut self, sec: u64) -> Self {
         self.plan.shutdown_timeout = Some(Duration::from_secs(sec));
         self

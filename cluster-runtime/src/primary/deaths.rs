@@ -6,7 +6,7 @@ use super::desk::{self, Worker};
 use super::slot::Id;
 use super::step::Input;
 use super::{Ending, Hint, Loop, Turn, hub};
-use crate::event::{Exit, ExitStatus, Signal};
+use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
 
@@ -95,7 +95,7 @@ impl Loop {
 /// Says how a worker ended.
 pub(super) fn tell_exit(worker: &Worker, exit: &Exit) {
     let (id, slot, pid) = (worker.id(), worker.slot(), worker.pid());
-    if exit.exited_after_disconnect() {
+    if exit.reason() == Reason::Asked {
         report::info(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
     } else {
         report::error(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));

@@ -293,7 +293,8 @@ impl Cradle {
         }
     }
 
-    fn try_serve(self, preload: Preload, signals: Signals) -> io::Result<Newborn> {
+    /// Borrowed, so that its end of the socket closes only with the process: the primary takes that for its end.
+    fn try_serve(&self, preload: Preload, signals: Signals) -> io::Result<Newborn> {
         signal::ignore_interrupt()?;
         signals.restore()?;
         process::signal_on_parent_death()?;

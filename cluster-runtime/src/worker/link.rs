@@ -33,8 +33,9 @@ pub(super) trait Listener: Sync {
     /// Whether messages are to be left in the socket for now.
     fn is_full(&self) -> bool;
     fn drain(&self, within: Duration);
-    /// Somebody sent this process a SIGTERM.
-    fn terminated(&self);
+    /// Somebody sent this process a SIGTERM: the kernel, if the primary is gone. Yields, then, when this process has to
+    /// be, too.
+    fn terminated(&self) -> Option<Instant>;
     /// The primary is gone. Yields when this process has to be, too.
     fn orphaned(&self) -> Instant;
 }
@@ -206,7 +207,7 @@ impl Link {
             }
             if terminated.revents().contains(PollFlags::IN) {
                 reset(&self.terminate)?;
-                listener.terminated();
+                until = listener.terminated().or(until);
             }
             if closed {
                 continue;

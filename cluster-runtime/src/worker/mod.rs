@@ -57,10 +57,12 @@ pub(crate) struct Birth {
     pub(crate) id: u64,
     pub(crate) slot: usize,
     pub(crate) generation: u64,
+    /// Whose child it is.
+    pub(crate) primary: u32,
 }
 
 /// Without a primary.
-const ALONE: Birth = Birth { id: 1, slot: 0, generation: 1 };
+const ALONE: Birth = Birth { id: 1, slot: 0, generation: 1, primary: 0 };
 
 struct Here {
     birth: Birth,
@@ -122,7 +124,6 @@ pub async fn shutdown_signal() {
 pub(crate) fn begin(
     birth: Birth,
     channel: OwnedFd,
-    primary: u32,
     settings: Settings,
     signals: Option<Signals>,
 ) -> io::Result<ThisWorker> {
@@ -132,7 +133,7 @@ pub(crate) fn begin(
         signals.restore()?;
     }
     process::signal_on_parent_death()?;
-    if process::parent() != primary {
+    if process::parent() != birth.primary {
         // It died before we could ask to be told.
         process::exit_now(0);
     }
@@ -330,9 +331,13 @@ impl link::Listener for Here {
         self.begin_drain(within);
     }
 
-    fn terminated(&self) {
+    fn terminated(&self) -> Option<Instant> {
+        if process::parent() != self.birth.primary {
+            return Some(self.orphaned());
+        }
         // The primary ends the lanes, gives what is unread to others, and answers with Drain.
         self.tell(&ToPrimary::Leave { voluntary: false });
+        None
     }
 
     fn orphaned(&self) -> Instant {
