@@ -60,6 +60,32 @@ fn p42_who_comes_while_the_unix_listener_is_being_closed_is_answered_or_refused(
     slow_term_under_load(&format!("unix:{}", path.display()));
 }
 
+/// Mutation: at a stop, drop what the lanes do not take at once; or give a draining worker's lane to the next, and so on.
+#[test]
+fn p42_more_than_the_lanes_hold_is_served_before_the_end() {
+    const CLIENTS: usize = 700;
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    for id in 1..=2 {
+        cluster.signal_worker(id, Signal::STOP);
+    }
+    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| Connection::to(&address)).collect();
+    for client in &mut clients {
+        client.write(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("write a request");
+    }
+    cluster.signal(Signal::TERM);
+    cluster.logged("SIGTERM: stopping");
+    for id in 1..=2 {
+        cluster.signal_worker(id, Signal::CONT);
+    }
+    let mut served = [0; 3];
+    for mut client in clients {
+        served[usize::try_from(client.read_to_end().reply().worker()).expect("a small number")] += 1;
+    }
+    assert!(served[1] > 0 && served[2] > 0 && served[1] + served[2] == CLIENTS, "{served:?}");
+    cluster.ends(0);
+}
+
 /// The control of P42: to stop now does lose what was begun, and the judge says so.
 #[test]
 fn p42_control_quit_loses_what_was_begun() {

@@ -66,7 +66,7 @@ impl Loop {
 
     /// How the cluster ended, if it has.
     pub(super) fn ending(&mut self) -> Option<Ending> {
-        if self.fleet.end().is_none() {
+        if !self.fleet.is_over() {
             return None;
         }
         if !self.nursery.is_gone() {

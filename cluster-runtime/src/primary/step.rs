@@ -223,10 +223,14 @@ impl Fleet {
         self.members.values().filter_map(Member::deadline).chain(refills).min()
     }
 
-    /// Whether the cluster has ended: nobody is left and nobody is to come. `Err` says why, unless it was asked to.
+    /// Whether the cluster has ended: nobody is left and nobody is to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.members.is_empty() && self.slots.iter().all(|slot| slot.refill_at.is_none())
+    }
+
+    /// How it ended, if it has. `Err` says why, unless it was asked to.
     pub(crate) fn end(&self) -> Option<Result<(), &Failure>> {
-        let over = self.members.is_empty() && self.slots.iter().all(|slot| slot.refill_at.is_none());
-        over.then(|| self.failure.as_ref().map_or(Ok(()), Err))
+        self.is_over().then(|| self.failure.as_ref().map_or(Ok(()), Err))
     }
 
     #[must_use = "effects are to be performed, in their order"]
