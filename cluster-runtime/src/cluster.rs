@@ -1,5 +1,6 @@
 //! The builder, and the moment at which one program becomes many processes.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -334,6 +335,11 @@ fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> 
     }
 }
 
+thread_local! {
+    /// Unclustered: this thread runs code of the primary.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The body runs in this process; what it sends meets the callbacks here, on the thread that sends. There are no
 /// events to be told of, since there is no primary to tell them, and no timers.
 fn unclustered(
@@ -347,8 +353,16 @@ fn unclustered(
     let receive = Box::new(move |body: &[u8]| {
         // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
         desk::open_unclustered(worker::deliver_here);
+        if INSIDE.replace(true) {
+            // By a callback, or by the primary's own code: it would wait for itself.
+            report::error(format_args!(
+                "a message to the primary is dropped: it was sent from within the primary"
+            ));
+            return;
+        }
         let mut callbacks = hearers.lock().unwrap_or_else(PoisonError::into_inner);
         callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
+        INSIDE.set(false);
     });
     // First of all: what the primary's code says to the worker is to find one.
     let worker = match worker::begin_unclustered(settings, receive) {
@@ -357,7 +371,9 @@ fn unclustered(
     };
     desk::open_unclustered(worker::deliver_here);
     if let Some(setup) = setup {
+        INSIDE.set(true);
         setup(&mut callbacks.lock().unwrap_or_else(PoisonError::into_inner));
+        INSIDE.set(false);
     }
     if let Some(preloads) = preloads
         && let Err(error) = preloads()()

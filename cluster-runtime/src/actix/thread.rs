@@ -133,7 +133,7 @@ async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, lim
             all_of(connections).await;
         }
     };
-    if unless(time_is_over(limit), ended).await.is_none() {
+    if unless(time_is_over(limit), ended).await.is_none() && !connections.is_empty() {
         tracing::warn!(
             connections = connections.len(),
             "the time to drain is over: dropping what is still open"

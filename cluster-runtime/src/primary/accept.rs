@@ -3,7 +3,7 @@
 //! A listener is accepted from only while somebody has room; otherwise clients wait in its backlog. What was
 //! taken back from a worker goes first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -111,12 +111,18 @@ impl Door {
     }
 
     /// Gives what waits, and what is read back from workers that have no use for it, to whoever has room now.
-    pub(crate) fn give_out(&mut self, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
-        for connection in std::mem::take(&mut self.waiting).into_values().flatten() {
+    pub(crate) fn give_out(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
+        let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
+        for connection in waiting {
             self.hand_off(connection, lanes, epoll, now);
         }
         while let Some(connection) = lanes.read_back(now) {
-            self.hand_off(connection, lanes, epoll, now);
+            // Its listener was closed meanwhile: nobody will ever serve it.
+            if listeners.get(connection.listener).is_none() {
+                self.lost += 1;
+            } else {
+                self.hand_off(connection, lanes, epoll, now);
+            }
         }
     }
 
@@ -168,21 +174,20 @@ impl Door {
         self.closing
     }
 
-    /// Hands off who is in already, as fast as the lanes take them. Yields whether that is all: then the listeners can
-    /// be closed, and the lanes.
+    /// Hands off who is in already, as fast as the lanes take them. Yields the listeners of which somebody is left, whom
+    /// a lane will take yet; when there are none, it is closed.
     pub(crate) fn empty(
         &mut self,
         listeners: &Listeners,
         lanes: &mut Lanes,
         epoll: &Epoll,
         now: Instant,
-    ) -> bool {
-        self.give_out(lanes, epoll, now);
-        let mut done = true;
+    ) -> BTreeSet<ListenerId> {
+        self.give_out(listeners, lanes, epoll, now);
         for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
+            // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
-                if self.waiting.contains_key(&id) || !lanes.has_room(id) {
-                    done &= !lanes.will_have_room(id);
+                if self.waiting.contains_key(&id) {
                     break;
                 }
                 match socket::accept(&listener.socket) {
@@ -194,11 +199,13 @@ impl Door {
                 }
             }
         }
-        if done {
+        let pending: BTreeSet<_> =
+            self.waiting.keys().copied().filter(|listener| lanes.will_have_room(*listener)).collect();
+        if pending.is_empty() {
             self.closing = false;
             self.lost += std::mem::take(&mut self.waiting).values().map(VecDeque::len).sum::<usize>();
         }
-        done
+        pending
     }
 
     /// How many connections were accepted and given to nobody: there was nobody.

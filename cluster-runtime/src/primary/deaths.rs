@@ -57,9 +57,12 @@ impl Loop {
     /// will be no more for anybody.
     pub(super) fn move_connections(&mut self, now: Instant) {
         if !self.door.is_closing() {
-            self.door.give_out(&mut self.lanes, &self.epoll, now);
-        } else if self.door.empty(&self.listeners, &mut self.lanes, &self.epoll, now) {
-            self.lanes.end_for_good();
+            self.door.give_out(&self.listeners, &mut self.lanes, &self.epoll, now);
+            return;
+        }
+        let pending = self.door.empty(&self.listeners, &mut self.lanes, &self.epoll, now);
+        self.lanes.end_for_good(&pending);
+        if pending.is_empty() {
             self.listeners.close();
         }
     }

@@ -6,7 +6,7 @@
 //! they are. Since it holds `rx`, the death of a worker does not show on the lane; it is
 //! learnt from its pidfd.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,6 +81,7 @@ pub(crate) struct Lanes {
     read_back_at: Option<Instant>,
     /// How long it waited last; said once an episode.
     short: Option<Duration>,
+    limitless: bool,
     /// Something has changed since it was last looked whether there is anything to read back.
     stirred: bool,
 }
@@ -178,7 +179,9 @@ impl Lanes {
     /// A worker has no room: what it has not read is for others.
     pub(crate) fn full(&mut self, worker: Id, id: LaneId) {
         // A lane that has ended was left to its worker, which takes all of it, room or not.
-        if let Some(lane) = self.of(worker, id).filter(|lane| !lane.ended) {
+        // So is each at a stop: a worker that says so has not yet heard that it is to go.
+        let limitless = self.limitless;
+        if let Some(lane) = self.of(worker, id).filter(|lane| !lane.ended && !limitless) {
             lane.full = true;
             self.sort(id);
         }
@@ -208,16 +211,23 @@ impl Lanes {
         }
     }
 
-    /// Ends all lanes of all workers: each keeps what is on its own, since there will be no others.
-    pub(crate) fn end_for_good(&mut self) {
-        for lane in self.lanes.values_mut() {
-            lane.end();
+    /// Ends the lanes on which nothing more will come, since all who were let in by their listeners have been handed
+    /// off: all but those of the `pending`. Each worker keeps what is on its own, for there will be no others.
+    pub(crate) fn end_for_good(&mut self, pending: &BTreeSet<ListenerId>) {
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && !lane.listeners.iter().any(|listener| pending.contains(listener))
+            {
+                lane.end();
+            }
+            self.sort(id);
         }
-        self.rings.clear();
     }
 
-    /// Every lane is taken for one with room: a worker on its way out takes what it is given, past its limit.
+    /// From now on every lane is taken for one with room: a worker on its way out takes what it is given, past its
+    /// limit.
     pub(crate) fn disregard_limits(&mut self) {
+        self.limitless = true;
         for id in self.lanes.keys().copied().collect::<Vec<_>>() {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.full = false;

@@ -115,7 +115,7 @@ fn at_the_end_everybody_keeps_what_is_his_and_a_late_word_changes_nothing() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
     let ends: Vec<_> = (0..2).map(|n| lanes.open(Id(n), n as usize, vec![HTTP]).unwrap()).collect();
     let clients: Vec<_> = (0..10).map(|_| send(&mut lanes, &epoll)).collect();
-    lanes.end_for_good();
+    lanes.end_for_good(&BTreeSet::new());
     lanes.full(Id(0), ends[0].0);
     lanes.end_all(Id(0));
     assert_eq!(read_all_back(&mut lanes), 0);
@@ -133,4 +133,19 @@ fn a_lane_that_nobody_reads_is_forgotten_when_it_is_empty() {
     assert_eq!(read_all_back(&mut lanes), 1);
     assert_eq!(lanes.lanes.len(), 1);
     drop(client);
+}
+
+#[test]
+fn at_the_end_lanes_of_listeners_that_are_done_do_not_wait_for_the_others() {
+    let (mut lanes, _) = (Lanes::default(), Epoll::new().unwrap());
+    let (_, done) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (id, pending) = lanes.open(Id(2), 1, vec![ListenerId(2)]).unwrap();
+    lanes.disregard_limits();
+    lanes.end_for_good(&BTreeSet::from([ListenerId(2)]));
+    lanes.full(Id(2), id);
+    assert!(lanes.has_room(ListenerId(2)), "who says that it is full has not heard that it is to go");
+    let receive =
+        |end: &OwnedFd| scm::receive(end, &mut [0; 64], &mut Vec::new()).map(|received| received.bytes);
+    assert_eq!(receive(&done).unwrap(), 0);
+    assert_eq!(receive(&pending).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }

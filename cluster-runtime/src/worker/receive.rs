@@ -164,7 +164,8 @@ impl Lane {
                         if !leaving {
                             // The lane's end may be here before the word that explains it. It is said in this way only:
                             // to drain, or that the primary is gone.
-                            here.begin_drain(here.settings.drain_timeout);
+                            // Only the time begins: messages sent before that word are still to be read.
+                            here.drain.begin(here.settings.drain_timeout);
                         }
                         self.end(here);
                     }
