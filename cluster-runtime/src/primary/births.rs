@@ -85,17 +85,13 @@ impl Loop {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
         }
-        if let Some((child, socket)) = self.nursery.fds() {
-            self.epoll.add(child, Source::NurseryChild.name(), Interest::Read)?;
-            self.epoll.add(socket, Source::NurseryAnswer.name(), Interest::Read)?;
-        }
-        Ok(())
+        Ok(self.nursery.watch(&self.epoll)?)
     }
 
     pub(super) fn nursery_answered(&mut self) -> Turn {
         match self.nursery.hear(Instant::now()) {
             Some(answer) => self.answered(answer),
-            None => Ok(()),
+            None => Ok(self.nursery.unhear_deaf(&self.epoll)?),
         }
     }
 
@@ -112,10 +108,7 @@ impl Loop {
         while let Some(answer) = self.nursery.hear(Instant::now()) {
             self.answered(answer)?;
         }
-        if let Some((child, socket)) = self.nursery.fds() {
-            self.epoll.remove(child)?;
-            self.epoll.remove(socket)?;
-        }
+        self.nursery.unwatch(&self.epoll)?;
         let stopping = self.fleet.is_stopping();
         match self.nursery.reap(stopping, Instant::now()) {
             Some(Ok(told)) if !stopping => {

@@ -17,10 +17,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::slot::Id;
+use super::source::Source;
 use super::supervise::Streak;
 use super::{GENERATION, Newborn, Preload};
 use crate::ipc::channel::decode;
 use crate::report;
+use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::fork::{self, Birth};
 use crate::sys::pidfd::{Child, Status};
 use crate::sys::signal::{self, Signals};
@@ -51,6 +53,9 @@ pub(crate) enum Answer {
 }
 
 const LARGEST: usize = 4096;
+
+/// How long a nursery that has closed its socket may take to end.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// The primary's side.
 #[derive(Debug, Default)]
@@ -83,6 +88,10 @@ struct Process {
     within: Duration,
     started: Instant,
     late: bool,
+    /// It has closed its end of the socket.
+    deaf_since: Option<Instant>,
+    /// Its socket is in the epoll set.
+    heard: bool,
 }
 
 /// Where the process that called [`Nursery::start`] finds itself.
@@ -102,15 +111,46 @@ impl Nursery {
             Birth::Parent { child } => {
                 let child = Child::or_end(child)?;
                 let (ready, late) = (false, false);
-                self.process = Some(Process { child, socket: ours, ready, within, started: now, late });
+                self.process = Some(Process {
+                    child,
+                    socket: ours,
+                    ready,
+                    within,
+                    started: now,
+                    late,
+                    deaf_since: None,
+                    heard: false,
+                });
                 Ok(Start::Primary)
             }
         }
     }
 
-    /// The descriptors to wait for: its end, and its answers.
-    pub(crate) fn fds(&self) -> Option<(&Child, &OwnedFd)> {
-        self.process.as_ref().map(|process| (&process.child, &process.socket))
+    /// Waits for its end and its answers from now on.
+    pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        epoll.add(&process.child, Source::NurseryChild.name(), Interest::Read)?;
+        epoll.add(&process.socket, Source::NurseryAnswer.name(), Interest::Read)?;
+        process.heard = true;
+        Ok(())
+    }
+
+    /// Stops waiting for answers of one that has closed its end, which would be reported for ever.
+    pub(crate) fn unhear_deaf(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        if process.deaf_since.is_some() && std::mem::take(&mut process.heard) {
+            epoll.remove(&process.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Stops waiting for anything of it: it has ended.
+    pub(crate) fn unwatch(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        if std::mem::take(&mut process.heard) {
+            epoll.remove(&process.socket)?;
+        }
+        epoll.remove(&process.child)
     }
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
@@ -125,8 +165,8 @@ impl Nursery {
         let mut bytes = [0; LARGEST];
         let received = scm::receive(&process.socket, &mut bytes, &mut Vec::new()).ok()?;
         if received.bytes == 0 {
-            // It does not listen any more; whatever it still does, it is of no use.
-            process.kill();
+            // It ends, and is given the time to say why; whatever else it may do, it is of no use any more.
+            process.deaf_since.get_or_insert(now);
             return None;
         }
         let answer: Answer = decode(bytes.get(..received.bytes).filter(|bytes| !bytes.is_empty())?).ok()?;
@@ -213,6 +253,9 @@ impl Nursery {
     /// When it is to be started, or has taken too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = self.process.as_ref().filter(|process| !process.late).and_then(|process| {
+            if let Some(deaf) = process.deaf_since {
+                return Some(deaf + END_WITHIN);
+            }
             let since = match process.ready {
                 false => Some(process.started),
                 true => self.births.values().filter_map(|asked| asked.told).min(),
