@@ -27,19 +27,20 @@ fn p01_a_killed_worker_is_replaced_in_its_slot_and_reported_once() {
 /// Mutation: respawn a first generation that never was ready.
 #[test]
 fn p03_a_first_generation_that_cannot_boot_ends_the_program() {
-    for (how, code, told) in [
-        ("error", 1, &["the database is closed", "Error: "][..]),
-        ("panic", 101, &["panicked at", "a bug at boot"]),
-        ("7", 7, &["status 7"]),
-        ("abort", 134, &["SIGABRT"]),
+    // One worker where it prints something itself: std does so in pieces, and the other is killed in the middle of it.
+    for (how, workers, code, told) in [
+        ("error", 1, 1, &["the database is closed", "Error: "][..]),
+        ("panic", 1, 101, &["panicked at", "a bug at boot"]),
+        ("7", 2, 7, &["status 7"]),
+        ("abort", 2, 134, &["SIGABRT"]),
     ] {
-        let mut cluster = Cluster::of("cannot_boot").workers(2).env("TEST_HOW", how).start();
+        let mut cluster = Cluster::of("cannot_boot").workers(workers).env("TEST_HOW", how).start();
         told.iter().for_each(|part| cluster.expect_log(part));
         cluster.expect_log("before it was ready");
         let began = Instant::now();
         let story = cluster.ends(code);
         assert!(began.elapsed() < Duration::from_secs(1), "{how}: not at once: {story}");
-        assert!(story.forks().count() <= 2, "{how}: it was tried again: {story}");
+        assert!(story.forks().count() <= workers, "{how}: it was tried again: {story}");
     }
 }
 
