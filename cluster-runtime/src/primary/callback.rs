@@ -67,7 +67,10 @@ impl Primary {
     /// what it can read, and what nobody can is reported. Node: `cluster.on('message')`.
     pub fn on_message<M: DeserializeOwned>(&mut self, mut callback: impl FnMut(Worker, M) + Send + 'static) {
         self.message.push(Box::new(move |worker, body| {
-            let message = channel::decode(body).map_err(|error| error.to_string())?;
+            // A `Deserialize` is user code too, over bytes that a worker chose: its panic must not end the loop.
+            let read = catch_unwind(AssertUnwindSafe(|| channel::decode::<M>(body)));
+            let read = read.map_err(|_| "its Deserialize panicked".to_owned())?;
+            let message = read.map_err(|error| error.to_string())?;
             guard("on_message", || callback(worker.clone(), message));
             Ok(())
         }));
