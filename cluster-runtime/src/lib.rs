@@ -93,6 +93,7 @@
 //! | `cluster.workers`, `cluster.workers[id]` | [`workers()`], [`get(id)`](get) | primary |
 //! | `cluster.disconnect()` | [`disconnect()`] | primary |
 //! | `cluster.on('fork')`, `'online'`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | `on_fork`, … of [`Cluster`] and [`Primary`] | primary |
+//! | `worker.on('online')`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | [`Worker::on_online`], [`on_listening`](Worker::on_listening), [`on_message`](Worker::on_message), [`on_disconnect`](Worker::on_disconnect), [`on_exit`](Worker::on_exit) | primary |
 //! | `code`, `signal` of `'exit'` | [`Exit::code`], [`Exit::signal`] | primary |
 //! | `worker.id`, `worker.process.pid`, `worker.state` | [`Worker::id`], [`Worker::pid`], [`Worker::state`] | primary |
 //! | `worker.send()` | [`Worker::send`] | primary |

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::desk::Worker;
+use super::own;
 use crate::event::{Address, Exit, Signal};
 use crate::ipc::channel;
 use crate::report;
@@ -67,10 +68,7 @@ impl Primary {
     /// what it can read, and what nobody can is reported. Node: `cluster.on('message')`.
     pub fn on_message<M: DeserializeOwned>(&mut self, mut callback: impl FnMut(Worker, M) + Send + 'static) {
         self.message.push(Box::new(move |worker, body| {
-            // A `Deserialize` is user code too, over bytes that a worker chose: its panic must not end the loop.
-            let read = catch_unwind(AssertUnwindSafe(|| channel::decode::<M>(body)));
-            let read = read.map_err(|_| "its Deserialize panicked".to_owned())?;
-            let message = read.map_err(|error| error.to_string())?;
+            let message = read(body)?;
             guard("on_message", || callback(worker.clone(), message));
             Ok(())
         }));
@@ -124,39 +122,38 @@ impl Primary {
     }
 
     pub(crate) fn onlined(&mut self, worker: &Worker) {
+        own::onlined(worker);
         each(&mut self.online, "on_online", worker);
     }
 
     pub(crate) fn disconnected(&mut self, worker: &Worker) {
+        own::disconnected(worker);
         each(&mut self.disconnect, "on_disconnect", worker);
     }
 
     pub(crate) fn listened(&mut self, worker: &Worker, address: &Address) {
+        own::listened(worker, address);
         for callback in &mut self.listening {
             guard("on_listening", || callback(worker.clone(), address.clone()));
         }
     }
 
     pub(crate) fn exited(&mut self, worker: &Worker, exit: &Exit) {
+        own::exited(worker, exit);
         for callback in &mut self.exit {
             guard("on_exit", || callback(worker.clone(), exit.clone()));
         }
     }
 
     pub(crate) fn messaged(&mut self, worker: &Worker, body: &[u8]) {
-        let mut refusals = Vec::new();
-        let mut read = self.message.is_empty();
+        let mut hearing = own::messaged(worker, body);
         for callback in &mut self.message {
-            match callback(worker, body) {
-                Ok(()) => read = true,
-                Err(reason) => refusals.push(reason),
-            }
+            hearing.note(callback(worker, body));
         }
-        if !read {
+        if let Some(why) = hearing.refused() {
             report::error(format_args!(
-                "a message of worker {} is not of a type that on_message takes: {}",
-                worker.id(),
-                refusals.join("; ")
+                "a message of worker {} is not of a type that on_message takes: {why}",
+                worker.id()
             ));
         }
     }
@@ -194,13 +191,20 @@ impl fmt::Debug for Primary {
     }
 }
 
+/// Reads a message as an `M`, or says why it isn't one.
+pub(super) fn read<M: DeserializeOwned>(body: &[u8]) -> Result<M, String> {
+    // A `Deserialize` is user code too, over bytes that a worker chose: its panic must not end the loop.
+    let read = catch_unwind(AssertUnwindSafe(|| channel::decode::<M>(body)));
+    read.map_err(|_| "its Deserialize panicked".to_owned())?.map_err(|error| error.to_string())
+}
+
 fn each(callbacks: &mut [OfWorker], name: &str, worker: &Worker) {
     for callback in callbacks {
         guard(name, || callback(worker.clone()));
     }
 }
 
-fn guard(name: &str, callback: impl FnOnce()) {
+pub(super) fn guard(name: &str, callback: impl FnOnce()) {
     let start = Instant::now();
     if catch_unwind(AssertUnwindSafe(callback)).is_err() {
         report::error(format_args!("{name} panicked; the cluster goes on"));

@@ -137,7 +137,15 @@ impl Worker {
         self.record.asked.get()
     }
 
+    pub(super) fn key(&self) -> Id {
+        self.id
+    }
+
+    /// What is asked of a worker that is gone is no error, and nothing.
     fn order(&self, input: Input) {
+        if self.is_dead() {
+            return;
+        }
         match (self.record.here, &input) {
             (Some(_), Input::Kill { signal, .. }) => signal_here(*signal),
             (Some(_), _) => signal_here(Signal::TERM),
@@ -275,7 +283,7 @@ pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
     worker.record.state.set(State::Dead);
     worker.record.connected.set(false);
     worker.record.asked.set(exit.exited_after_disconnect());
-    forget(id);
+    DESK.with_borrow_mut(|desk| desk.as_mut().and_then(|desk| desk.workers.remove(&id)));
     worker
 }
 
@@ -287,4 +295,5 @@ pub(crate) fn forget(id: Id) {
             worker.record.connected.set(false);
         }
     });
+    super::own::forget(id);
 }

@@ -34,6 +34,7 @@ mod hub;
 mod lane;
 mod listen;
 mod nursery;
+mod own;
 mod pick;
 mod slot;
 mod source;
@@ -163,9 +164,7 @@ impl Loop {
         }
         self.step(Input::Start { workers })?;
         loop {
-            while let Some(order) = desk::next_order() {
-                self.step(order)?;
-            }
+            self.obey()?;
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
@@ -184,6 +183,9 @@ impl Loop {
                     Source::NurseryAnswer => self.nursery_answered()?,
                     Source::NurseryChild => self.nursery_died()?,
                 }
+                // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
+                // told to leave, and that has gone by now, went as it was told.
+                self.obey()?;
             }
             self.tick()?;
         }
@@ -195,6 +197,7 @@ impl Loop {
     /// The signals are given back blocked: whoever this is now unblocks them when it has its own handlers.
     pub(crate) fn leave(self) -> (Signals, Option<Preloads>) {
         std::mem::forget(self.callbacks);
+        own::leave();
         hub::close_all();
         desk::close();
         (self.signals, self.preloads)
@@ -209,8 +212,17 @@ impl Loop {
         self.nursery.end_now()?;
         self.listeners.close();
         hub::close_all();
+        own::clear();
         desk::close();
         self.signals.restore()
+    }
+
+    /// Does what callbacks have asked for.
+    fn obey(&mut self) -> Turn {
+        while let Some(order) = desk::next_order() {
+            self.step(order)?;
+        }
+        Ok(())
     }
 
     fn step(&mut self, input: Input) -> Turn {
@@ -280,9 +292,7 @@ impl Loop {
             let Some(signal) = Signal::from_raw(number) else { continue };
             self.callbacks.signalled(signal);
             // What a callback asked for comes first: a message to all, say, before they are told to go.
-            while let Some(order) = desk::next_order() {
-                self.step(order)?;
-            }
+            self.obey()?;
             let input = match signal {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
