@@ -24,6 +24,8 @@ pub enum Order {
     DisconnectAll,
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
+    /// End it by SIGABRT.
+    AbortPrimary,
 }
 
 /// The fixtures' `primary = …`: announces all events, obeys all orders.
@@ -77,6 +79,7 @@ pub fn message(worker: Worker, order: Order) {
         }
         Order::DisconnectAll => ::cluster::disconnect(),
         Order::ExitPrimary(code) => process::exit(code),
+        Order::AbortPrimary => process::abort(),
     }
 }
 

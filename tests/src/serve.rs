@@ -49,6 +49,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/fork", web::get().to(|| order(Order::Fork)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
+        .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))
         .route("/exit/{code}", web::get().to(exit))
         .route("/leave/{code}", web::get().to(leave))
         .route("/abort", web::get().to(abort))

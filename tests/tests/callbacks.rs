@@ -1,5 +1,7 @@
 //! User code in the primary: what it may do, and what becomes of its mistakes.
 
+use std::time::Duration;
+
 use cluster_tests::{Cluster, Signal};
 
 /// Mutation: call callbacks without a guard.
@@ -54,4 +56,27 @@ fn timers_run_and_signals_are_heard() {
     cluster.signal(Signal::USR1);
     cluster.said("signal for 2");
     cluster.stop();
+}
+
+/// Mutation: take the program's panic hook away; let workers live on without their primary.
+#[test]
+fn n67_a_panic_hook_decides_the_status() {
+    let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "hook").start();
+    // Both are there before either speaks.
+    cluster.fork(2);
+    assert_eq!(cluster.orphaned_by(Some(42), Duration::from_secs(5)).len(), 2);
+}
+
+/// Mutation: call a worker's own callbacks without a guard.
+#[test]
+fn n33_a_panic_on_the_way_of_a_bind_error_changes_nothing_about_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address");
+    let mut cluster = Cluster::of("own_events").workers(2).bind(&address.to_string()).start();
+    cluster.expect_log("Address already in use");
+    cluster.expect_log("thread 'main'");
+    cluster.expect_log("a bug in a worker's own callback");
+    cluster.expect_log("Worker::on_exit panicked; the cluster goes on");
+    cluster.expect_log("before it was ready");
+    cluster.ends(1);
 }

@@ -1,6 +1,8 @@
 //! This process: its limits, its environment, its parent's death, its threads.
 
 use std::io;
+use std::panic::catch_unwind;
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -49,6 +51,28 @@ pub(crate) fn forget_service_manager() {
         unsafe {
             std::env::remove_var(name);
         }
+    }
+}
+
+/// Has `last` called when this process ends by exit(3): when `main` returns or panics, and by `std::process::exit` in
+/// any thread. Whatever was registered later is called before. Not in a process that this one forks. Once in a process.
+pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
+    static LAST: OnceLock<(u32, fn())> = OnceLock::new();
+    extern "C" fn run() {
+        if let Some((pid, last)) = LAST.get()
+            && *pid == std::process::id()
+        {
+            // Nobody is left to be told of a panic, and it may not pass through C.
+            let _ = catch_unwind(last);
+        }
+    }
+    LAST.set((std::process::id(), last))
+        .map_err(|_| io::Error::other("a second last thing to do at the exit"))?;
+    // SAFETY: the handler is a function of this program, which is never unloaded, and no panic leaves it.
+    #[allow(unsafe_code)]
+    match unsafe { libc::atexit(run) } {
+        0 => Ok(()),
+        _ => Err(io::Error::other("atexit(3) has no room for one more")),
     }
 }
 

@@ -142,6 +142,7 @@ pub(crate) fn begin(
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
     let here = become_worker(Here::new(birth, settings, To::Primary(link)))?;
+    process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
     }
@@ -182,6 +183,15 @@ pub(crate) fn deliver_here(body: Vec<u8>) {
     here().inbox.deliver(body);
 }
 
+/// What was sent is written before the process ends, unless it is killed or aborts: the primary is to know what this
+/// worker said, and that it left voluntarily, before it learns of its end. At the exit and not where `main` returns, for
+/// a program may end anywhere.
+fn say_the_rest() {
+    if let Some(Here { to: To::Primary(link), .. }) = HERE.get() {
+        link.finish();
+    }
+}
+
 fn proven() {
     here().tell(&ToPrimary::Proven);
 }
@@ -208,8 +218,8 @@ impl ThisWorker {
     }
 
     /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
-    /// waits: what the socket does not take is written later, and before the process ends if `main` returns. Node:
-    /// `process.send`.
+    /// waits: what the socket does not take is written later. An end by `main`'s return, by a panic of it or by
+    /// [`std::process::exit`] waits for it, for 5 s at most. Node: `process.send`.
     ///
     /// Unclustered, the callback runs here and now, on this thread.
     ///
@@ -239,19 +249,43 @@ impl ThisWorker {
     }
 
     /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
-    /// at once; servers, [`shutdown_signal`] and [`messages`](ThisWorker::messages) end when they may. A worker in which
-    /// nothing of these is in use exits with status 0. Node: `cluster.worker.disconnect`.
+    /// at once, and may be called again, without effect. Node: `cluster.worker.disconnect`.
+    ///
+    /// Servers, [`shutdown_signal`], [`messages`](ThisWorker::messages) and [`disconnected`](ThisWorker::disconnected) end
+    /// when they may. The rest is the caller's, who knows that it leaves: to return from `main`, or to exit, with the
+    /// status it likes. A worker that has not ended by then is killed after [`drain_timeout`](crate::Cluster::drain_timeout).
+    ///
+    /// The primary knows that the end was voluntary before it learns of the end, also if this process exits at once.
     pub fn disconnect(&self) {
         let here = here();
+        // Somebody has asked, and is not to be ended where it stands when the answer comes.
+        here.drain.concern();
         match &here.to {
             To::Primary(link) => link.tell(&ToPrimary::Leave { voluntary: true }, None),
             To::Unclustered(_) => here.begin_drain(here.settings.drain_timeout),
         }
     }
 
-    /// Builds the runtime that the cluster was given, and runs the body of `main` in it; then waits, for 5 s at most,
-    /// until the last messages are written. Called once, right after [`start`](crate::Cluster::start). A runtime that
-    /// can't be built ends the worker with status 1.
+    /// Resolves when this worker is no longer [connected](ThisWorker::is_connected), however that came: it has been told to
+    /// leave, by either side's `disconnect`, by a SIGTERM or because the cluster stops, or its primary is gone. After a
+    /// `disconnect` here, it is the primary's answer. What it has is still to be finished: [`shutdown_signal`] resolves when
+    /// it has got all it will ever get. Node: `cluster.worker.on('disconnect')`.
+    ///
+    /// From the call on, not from its first poll, this process is left to end by itself.
+    pub fn disconnected(&self) -> impl Future<Output = ()> + Send + use<> {
+        let here = here();
+        here.drain.concern();
+        here.drain.begun()
+    }
+
+    /// Whether this worker belongs to the cluster still: nobody has told it to leave, and its primary lives. One that
+    /// leaves may go on to [`send`](ThisWorker::send) to its primary. Node: `cluster.worker.isConnected`.
+    pub fn is_connected(&self) -> bool {
+        here().drain.deadline().is_none()
+    }
+
+    /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
+    /// [`start`](crate::Cluster::start). A runtime that can't be built ends the worker with status 1.
     ///
     /// # Panics
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
@@ -277,14 +311,9 @@ impl ThisWorker {
         }
     }
 
-    /// Runs the body of a `main` that is not async, and waits for the last messages as
-    /// [`block_on`](ThisWorker::block_on) does. Called once, right after [`start`](crate::Cluster::start).
+    /// Runs the body of a `main` that is not async. Called once, right after [`start`](crate::Cluster::start).
     pub fn run<T>(self, body: impl FnOnce() -> T) -> T {
-        let output = body();
-        if let To::Primary(link) = &here().to {
-            link.finish();
-        }
-        output
+        body()
     }
 }
 
@@ -310,9 +339,6 @@ impl Here {
         self.inbox.end();
         if moot {
             // Nothing here would ever notice: no server, and nobody who waits for the end.
-            if let To::Primary(link) = &self.to {
-                link.finish();
-            }
             std::process::exit(0);
         }
     }
