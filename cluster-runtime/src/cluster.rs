@@ -1,23 +1,24 @@
 //! The builder, and the moment at which one program becomes many processes.
 
 use std::cell::Cell;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{Restart, Runtime, Settings, Workers};
+use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
 use crate::event::{Address, Exit};
+use crate::ipc::birth::{self, Birth};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Worker};
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::report;
 use crate::role::{self, Process};
-use crate::sys::signal::Signals;
-use crate::sys::{fork, process, signal};
+use crate::sys::{process, signal};
 use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -141,6 +142,17 @@ impl Cluster {
         self
     }
 
+    /// By fork, where nothing is said, or by exec. `CLUSTER_SPAWN` overrides it.
+    ///
+    /// By exec a worker runs the program from its beginning, with its arguments; what stands before
+    /// [`start`](Cluster::start) runs in each worker, too, and is to start no process, which would inherit the channel.
+    /// [`preload`](Cluster::preload) then runs in each worker, before its body, and nothing of it is shared. Where the primary
+    /// has other threads, which makes a fork unsafe, it says so once and starts its workers in this way.
+    pub fn spawn(mut self, spawn: Spawn) -> Cluster {
+        self.settings.spawn = spawn;
+        self
+    }
+
     /// Whose place is filled again. `CLUSTER_RESTART` overrides it.
     pub fn restart(mut self, restart: Restart) -> Cluster {
         self.settings.restart = restart;
@@ -246,13 +258,23 @@ impl Cluster {
     /// as a [`Role::Primary`] whose [`End::error`] says so.
     pub fn start(self) -> Role {
         let Cluster { settings, mut callbacks, setup, preloads } = self;
-        if !role::is_primary() {
+        if !matches!(role::get(), Process::Plain | Process::Primary) {
             let error = "a cluster can't be started in a worker of another: start a program for it";
             report::error(format_args!("{error}"));
             return Role::Primary(End { code: 1, error: Some(error.into()) });
         }
+        let born = match birth::take() {
+            Ok(born) => born,
+            Err(error) => return Role::Primary(broken(&error)),
+        };
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let settings = match settings.with_environment(variable) {
+        let settings = settings.with_environment(variable);
+        if let Some((birth, channel)) = born {
+            // As after a fork: what the callbacks hold is the primary's.
+            std::mem::forget((callbacks, setup));
+            return be_fresh(birth, channel, settings, preloads);
+        }
+        let settings = match settings {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
@@ -278,7 +300,7 @@ impl Debug for Cluster {
     }
 }
 
-fn broken(error: &dyn std::fmt::Display) -> End {
+fn broken(error: &dyn Display) -> End {
     report::error(format_args!("{error}"));
     role::turn_into(Process::Plain);
     End { code: 1, error: Some(error.to_string()) }
@@ -290,7 +312,6 @@ fn clustered(
     callbacks: Primary,
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
-    fork::single_threaded()?;
     signal::expect_children()?;
     process::raise_open_files()?;
     let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
@@ -303,13 +324,13 @@ fn clustered(
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
             let (signals, _) = primary.leave();
-            return be_worker(newborn, settings, Some(signals));
+            return be_worker(newborn, settings, || signals.restore());
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload, signals), settings, None);
+            return be_worker(cradle.serve(preload, signals), settings, || Ok(()));
         }
     };
     primary.close()?;
@@ -322,17 +343,45 @@ fn clustered(
     Ok(Role::Primary(end))
 }
 
-fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> io::Result<Role> {
+fn be_worker(
+    newborn: Newborn,
+    settings: Settings,
+    unblock: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Role> {
     let Newborn { id, slot, generation, channel, primary } = newborn;
     let birth = worker::Birth { id, slot, generation, primary };
-    match worker::begin(birth, channel, settings, signals) {
+    match worker::begin(birth, channel, settings, unblock) {
         Ok(worker) => Ok(Role::Worker(worker)),
-        Err(error) => {
-            // It can't return as the primary that it is not.
-            report::error(format_args!("worker {id} could not begin: {error}"));
-            std::process::exit(1)
-        }
+        Err(error) => stillborn(id, &error),
     }
+}
+
+/// In the fresh image of a worker by exec. The settings are its own: of its own environment and of what its `main` said.
+fn be_fresh(
+    birth: Birth,
+    channel: OwnedFd,
+    settings: Result<Settings, BadSetting>,
+    preloads: Option<Preloads>,
+) -> Role {
+    let Birth { id, slot, generation, primary, name } = birth;
+    let newborn = Newborn { id, slot, generation, channel, primary };
+    let begun = settings
+        .map_err(io::Error::other)
+        .and_then(|settings| process::set_name(&name).map(|()| settings))
+        .and_then(|settings| be_worker(newborn, settings, signal::release));
+    let preloaded = begun.and_then(|role| {
+        preloads
+            .map_or(Ok(()), |preloads| preloads()())
+            .map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
+        Ok(role)
+    });
+    preloaded.unwrap_or_else(|error| stillborn(id, &error))
+}
+
+/// It can't return as the primary that it is not.
+fn stillborn(id: u64, error: &dyn Display) -> ! {
+    report::error(format_args!("worker {id} could not begin: {error}"));
+    std::process::exit(1)
 }
 
 thread_local! {

@@ -138,7 +138,7 @@ mod sys;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
-pub use self::config::{Restart, Runtime, Workers};
+pub use self::config::{Restart, Runtime, Spawn, Workers};
 pub use self::error::SendError;
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::primary::callback::Primary;

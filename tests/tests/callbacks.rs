@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster_tests::{Cluster, Signal};
+use cluster_tests::{Cluster, Signal, by_exec};
 
 /// Mutation: call callbacks without a guard.
 #[test]
@@ -16,17 +16,20 @@ fn a_callback_that_panics_is_reported_and_the_cluster_lives() {
     cluster.stop();
 }
 
-/// Mutation: fork without a look at the number of threads.
+/// Mutation: fork without a look at the number of threads; say it at each birth.
 #[test]
-fn a_thread_in_the_primary_keeps_it_from_forking_and_from_nothing_else() {
+fn beside_a_thread_in_the_primary_workers_are_born_by_exec() {
     let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "thread").start();
     cluster.said("primary heard 1 15728640");
     cluster.said("primary heard 2 15728640");
     cluster.expect_log("was killed by SIGKILL");
-    cluster.expect_log("only a process of one thread can be forked safely");
     cluster.signal_worker(1, Signal::KILL);
-    cluster.logged("only a process of one thread can be forked safely");
-    cluster.stop();
+    cluster.said("primary heard 3 15728640");
+    cluster.signal_worker(3, Signal::KILL);
+    cluster.said("primary heard 4 15728640");
+    let story = cluster.stop();
+    let told = story.log().filter(|line| line.contains("only a process of one thread can be forked")).count();
+    assert_eq!(told, usize::from(!by_exec()), "it is told once, where anybody wanted to fork: {story}");
 }
 
 /// Mutation: spawn at once in `fork()`, or lose the tray.

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Control,
     /// The user.
     User,
+    /// A process that does not know yet that it is a worker. Only ever the first.
+    Birth,
 }
 
 /// One frame, taken off the stream.
@@ -55,6 +57,11 @@ pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, fds: u8, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
+/// How many bytes of the stream a frame was.
+pub(crate) fn size_of(frame: &Frame) -> usize {
+    HEADER + frame.body.len()
+}
+
 /// Turns pieces of a stream into frames.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -82,6 +89,7 @@ impl Decoder {
         let kind = match header[4] {
             k if k == Kind::Control as u8 => Kind::Control,
             k if k == Kind::User as u8 => Kind::User,
+            k if k == Kind::Birth as u8 => Kind::Birth,
             unknown => return Err(Broken::UnknownKind(unknown)),
         };
         let Some(body) = rest.get(..len) else { return Ok(None) };

@@ -1,34 +1,76 @@
-//! Births, by fork or by the nursery, and the nursery's own.
+//! Births, by fork, by exec or by the nursery, and the nursery's own.
 
 use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::nursery::{Answer, Start};
 use super::slot::Id;
 use super::step::Input;
 use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, desk, hub};
+use crate::config::Spawn;
+use crate::ipc::birth;
 use crate::report;
 use crate::sys::epoll::Interest;
 use crate::sys::fork::{self, Birth};
 use crate::sys::pidfd::Child;
-use crate::sys::scm;
+use crate::sys::{exec, process, scm};
+
+/// How the next worker comes into being.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Fork,
+    Nursery,
+    Exec,
+}
 
 impl Loop {
     pub(super) fn spawn(&mut self, id: Id, slot: usize) -> Turn {
+        if self.fleet.is_stopping() {
+            // Asked for before the stop, in the same breath.
+            desk::forget(id);
+            return self.step(Input::Unborn { id });
+        }
         let (ours, theirs) = match scm::stream_pair() {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        if self.preloads.is_some() {
-            if self.fleet.is_stopping() {
-                // Asked for before the stop, in the same breath: the nursery is gone by now.
-                desk::forget(id);
-                return self.step(Input::Unborn { id });
+        match self.way()? {
+            Way::Fork => self.fork(id, slot, ours, theirs),
+            Way::Exec => self.exec(id, slot, ours, theirs),
+            Way::Nursery => {
+                hub::open(id, ours);
+                self.nursery.spawn(id, slot, theirs, Instant::now());
+                Ok(())
             }
-            hub::open(id, ours);
-            self.nursery.spawn(id, slot, theirs, Instant::now());
-            return Ok(());
         }
+    }
+
+    /// Starts the nursery where it is needed and is not there.
+    fn way(&mut self) -> Turn<Way> {
+        if self.settings.spawn == Spawn::Exec {
+            return Ok(Way::Exec);
+        }
+        if self.preloads.is_some() {
+            if self.nursery.is_idle() {
+                self.try_nursery(Instant::now())?;
+            }
+            return Ok(if self.nursery.is_idle() { Way::Exec } else { Way::Nursery });
+        }
+        Ok(if self.can_fork()? { Way::Fork } else { Way::Exec })
+    }
+
+    /// Whether a fork is sound now. Whatever is in the way is told of once.
+    fn can_fork(&mut self) -> io::Result<bool> {
+        let Err(why) = fork::single_threaded() else { return Ok(true) };
+        if !std::mem::replace(&mut self.told_threads, true) {
+            report::warn(format_args!("{why}. Until then workers are started by exec (spawn = \"exec\")"));
+        }
+        Ok(false)
+    }
+
+    fn fork(&mut self, id: Id, slot: usize, ours: OwnedFd, theirs: OwnedFd) -> Turn {
         let primary = std::process::id();
         match fork::fork() {
             Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(Newborn {
@@ -44,6 +86,21 @@ impl Loop {
                 self.born(id, child)
             }
             Err(error) => self.unborn(id, &error),
+        }
+    }
+
+    fn exec(&mut self, id: Id, slot: usize, ours: OwnedFd, theirs: OwnedFd) -> Turn {
+        let told = process::name().and_then(|name| {
+            let (id, generation, primary) = (id.0, GENERATION, std::process::id());
+            birth::tell(&ours, &birth::Birth { id, slot, generation, primary, name })
+        });
+        match told.and_then(|()| exec::spawn(exec::this_program(), theirs.as_fd())) {
+            Ok(child) => {
+                drop(theirs);
+                hub::open(id, ours);
+                self.born(id, child)
+            }
+            Err(error) => self.unborn(id, &format_args!("by exec of this program: {error}")),
         }
     }
 
@@ -80,7 +137,14 @@ impl Loop {
         self.step(Input::Unborn { id })
     }
 
+    /// Where it can't be forked there is none, and what it was asked for is born by exec.
     pub(super) fn start_nursery(&mut self) -> Turn {
+        if !self.can_fork()? {
+            for (id, slot) in self.nursery.forgo() {
+                self.spawn(id, slot)?;
+            }
+            return Ok(());
+        }
         match self.nursery.start(self.settings.startup_timeout, Instant::now())? {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
@@ -139,15 +203,20 @@ impl Loop {
 
     pub(super) fn tick_nursery(&mut self, now: Instant) -> Turn {
         if self.nursery.tick(now) {
-            match self.start_nursery() {
-                // The workers that live serve on.
-                Err(Departure::Broken(error)) => {
-                    report::error(format_args!("starting the nursery: {error}; it is tried again"));
-                    self.nursery.later(now);
-                }
-                started => started?,
-            }
+            self.try_nursery(now)?;
         }
         Ok(())
+    }
+
+    fn try_nursery(&mut self, now: Instant) -> Turn {
+        match self.start_nursery() {
+            // The workers that live serve on.
+            Err(Departure::Broken(error)) => {
+                report::error(format_args!("starting the nursery: {error}; it is tried again"));
+                self.nursery.later(now);
+                Ok(())
+            }
+            started => started,
+        }
     }
 }

@@ -16,7 +16,7 @@ use self::nursery::{Cradle, Nursery};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
-use crate::config::Settings;
+use crate::config::{Settings, Spawn};
 use crate::event::Signal;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
@@ -50,7 +50,7 @@ pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
 /// Makes the preload for one more nursery.
 pub(crate) type Preloads = Box<dyn Fn() -> Preload + Send>;
 
-/// A worker that has just been forked, in its own process.
+/// A worker that has just been born, in its own process.
 #[derive(Debug)]
 pub(crate) struct Newborn {
     pub(crate) id: u64,
@@ -116,6 +116,8 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nursery: Nursery,
     preload_failed: Option<nursery::Failed>,
+    /// That there are other threads has been told.
+    told_threads: bool,
 }
 
 impl Loop {
@@ -152,6 +154,7 @@ impl Loop {
             preloads,
             nursery: Nursery::default(),
             preload_failed: None,
+            told_threads: false,
         })
     }
 
@@ -159,7 +162,7 @@ impl Loop {
     pub(crate) fn run(&mut self) -> Turn<Ending> {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
-        if self.preloads.is_some() {
+        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
             self.start_nursery()?;
         }
         self.step(Input::Start { workers })?;
@@ -195,7 +198,10 @@ impl Loop {
     /// what the user's callbacks captured is forgotten, since its destructors are the primary's to run.
     ///
     /// The signals are given back blocked: whoever this is now unblocks them when it has its own handlers.
-    pub(crate) fn leave(self) -> (Signals, Option<Preloads>) {
+    pub(crate) fn leave(mut self) -> (Signals, Option<Preloads>) {
+        if let Err(error) = self.signals.unhandle() {
+            report::error(format_args!("giving up the handlers of signals: {error}"));
+        }
         std::mem::forget(self.callbacks);
         own::leave();
         hub::close_all();

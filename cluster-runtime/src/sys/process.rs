@@ -41,11 +41,13 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// Removes what a service manager said to the primary alone, before any thread exists.
+/// What a service manager says to the primary alone.
+pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
+    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {
-    const OF_THE_PRIMARY: &[&str] =
-        &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-    for name in OF_THE_PRIMARY.iter().filter(|name| std::env::var_os(name).is_some()) {
+    for name in OF_THE_SERVICE_MANAGER.iter().filter(|name| std::env::var_os(name).is_some()) {
         // SAFETY: called right after fork, in a process of one thread: nobody can read the environment now.
         #[allow(unsafe_code, clippy::disallowed_methods, reason = "the one place where it is sound")]
         unsafe {
@@ -74,6 +76,16 @@ pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::other("atexit(3) has no room for one more")),
     }
+}
+
+/// What the kernel calls this process, in `ps` and `top`.
+pub(crate) fn name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/self/comm")?.trim_end().to_owned())
+}
+
+/// Has the kernel call it so. For the main thread, whose name is the process's.
+pub(crate) fn set_name(name: &str) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(&std::ffi::CString::new(name)?)?)
 }
 
 /// Ends this process at once: no destructor, no exit handler.

@@ -21,7 +21,6 @@ use crate::ipc::channel::Encoded;
 use crate::ipc::message::{PROTOCOL, ToPrimary};
 use crate::report;
 use crate::role::{self, Process};
-use crate::sys::signal::Signals;
 use crate::sys::{process, signal};
 
 #[cfg(feature = "actix")]
@@ -119,19 +118,17 @@ pub async fn shutdown_signal() {
     here().drain.empty().await;
 }
 
-/// Makes this process the worker it was born to be: the first thing that happens in it. `signals` are still blocked,
-/// until there are handlers for them.
+/// Makes this process the worker it was born to be: the first thing that happens in it. `unblock` is called as soon as
+/// there are handlers for the signals that are still blocked.
 pub(crate) fn begin(
     birth: Birth,
     channel: OwnedFd,
     settings: Settings,
-    signals: Option<Signals>,
+    unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<ThisWorker> {
     let terminate = signal::wake_on(&[libc::SIGTERM])?;
     signal::ignore_interrupt()?;
-    if let Some(signals) = signals {
-        signals.restore()?;
-    }
+    unblock()?;
     process::signal_on_parent_death()?;
     if process::parent() != birth.primary {
         // It died before we could ask to be told.

@@ -9,6 +9,7 @@ mod all {
         threads = 2,
         runtime = "multi_thread",
         swap = true,
+        spawn = "exec",
         restart = "on-failure",
         max_restarts = 0,
         restart_window = "1m",
