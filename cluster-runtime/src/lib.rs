@@ -129,8 +129,8 @@ mod config;
 mod error;
 mod event;
 mod ipc;
+pub mod net;
 mod primary;
-#[cfg(feature = "actix")]
 mod race;
 mod report;
 mod role;

@@ -40,6 +40,8 @@ pub(crate) enum ToPrimary {
         nth: u32,
         backlog: u32,
     },
+    /// I hold it no more: close it when nobody does.
+    Unbind { listener: ListenerId },
     /// Take this listening socket over.                   // fd · answered by Bound
     Adopt { call: Call },
     /// I am ready to serve these: open a lane for them.   // answered by Lane

@@ -79,6 +79,7 @@ impl Loop {
                 self.step(Input::Online { id })?;
             }
             ToPrimary::Bind { call, address, nth, backlog } => self.bind(id, call, (address, nth), backlog),
+            ToPrimary::Unbind { .. } => {}
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd),
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
             ToPrimary::Full { lane } => self.lanes.full(id, lane),

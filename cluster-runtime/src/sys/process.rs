@@ -16,7 +16,6 @@ pub(crate) fn raise_open_files() -> io::Result<u64> {
 }
 
 /// The soft limit of open files.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 pub(crate) fn open_files_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }

@@ -5,15 +5,17 @@
 //! socket did not take.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::error::SendError;
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, decode};
@@ -40,16 +42,38 @@ pub(super) trait Listener: Sync {
     fn orphaned(&self) -> Instant;
 }
 
-/// The answer to a call.
+/// The answer to a question. What it gives, and nobody takes, is given back: whoever asked may have gone meanwhile.
 #[derive(Debug)]
-enum Answer {
-    Here(Box<ToWorker>, Option<OwnedFd>),
-    /// Whoever asked has given up.
-    Unwanted,
+pub(super) struct Answer(Option<(ToWorker, Option<OwnedFd>)>);
+
+impl Answer {
+    pub(super) fn take(mut self) -> io::Result<(ToWorker, Option<OwnedFd>)> {
+        self.0.take().ok_or_else(|| io::Error::other("the primary's answer was taken already"))
+    }
 }
 
+impl Drop for Answer {
+    fn drop(&mut self) {
+        match self.0.take() {
+            // Nobody will ever read from that lane.
+            Some((ToWorker::Lane { result: Ok(lane), .. }, _)) => {
+                super::here().tell(&ToPrimary::Gone { lane });
+            }
+            Some((ToWorker::Bound { result: Ok(bound), .. }, _)) => {
+                super::here().tell(&ToPrimary::Unbind { listener: bound.listener });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever waits for an answer.
+type Asker = Box<dyn FnOnce(Answer) + Send>;
+
+/// Who waits, by the number of his question; nobody ever again when the channel has ended.
+type Askers = Option<BTreeMap<u32, Asker>>;
+
 /// The channel to the primary.
-#[derive(Debug)]
 pub(super) struct Link {
     socket: OwnedFd,
     outbox: Mutex<Outbox>,
@@ -57,10 +81,15 @@ pub(super) struct Link {
     wake: OwnedFd,
     /// Written by the handler of SIGTERM.
     terminate: OwnedFd,
-    answers: Mutex<BTreeMap<u32, Answer>>,
-    answered: Condvar,
+    askers: Mutex<Askers>,
     calls: AtomicU32,
     closed: AtomicBool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Link {
@@ -70,8 +99,7 @@ impl Link {
             outbox: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             terminate,
-            answers: Mutex::default(),
-            answered: Condvar::new(),
+            askers: Mutex::new(Some(BTreeMap::new())),
             calls: AtomicU32::new(0),
             closed: AtomicBool::new(false),
         })
@@ -122,25 +150,44 @@ impl Link {
         &self,
         question: impl FnOnce(Call) -> ToPrimary,
         fd: Option<OwnedFd>,
-    ) -> io::Result<(ToWorker, Option<OwnedFd>)> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        self.try_tell(&question(Call(call)), fd).map_err(io::Error::other)?;
-        let waited = self.answered.wait_timeout_while(lock(&self.answers), ANSWER_WITHIN, |answers| {
-            !answers.contains_key(&call) && !self.closed.load(Ordering::Acquire)
-        });
-        let (mut answers, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if let Some(Answer::Here(message, fd)) = answers.remove(&call) {
-            return Ok((*message, fd));
-        }
-        answers.insert(call, Answer::Unwanted);
-        Err(match self.closed.load(Ordering::Acquire) {
-            true => io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone"),
-            false => io::Error::new(
+    ) -> io::Result<Answer> {
+        let (asker, answer) = mpsc::sync_channel(1);
+        self.put(question, fd, Box::new(move |answer| drop(asker.send(answer))))?;
+        answer.recv_timeout(ANSWER_WITHIN).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Disconnected => gone(),
+            mpsc::RecvTimeoutError::Timeout => io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!(
                     "the cluster's primary has not answered within {ANSWER_WITHIN:?}: is a callback stuck?"
                 ),
             ),
+        })
+    }
+
+    /// Asks, and lets other tasks run until the answer is here. May be dropped at any time.
+    pub(super) async fn ask(
+        &self,
+        question: impl FnOnce(Call) -> ToPrimary,
+        fd: Option<OwnedFd>,
+    ) -> io::Result<Answer> {
+        let (asker, answer) = oneshot::channel();
+        self.put(question, fd, Box::new(move |answer| drop(asker.send(answer))))?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn put(
+        &self,
+        question: impl FnOnce(Call) -> ToPrimary,
+        fd: Option<OwnedFd>,
+        asker: Asker,
+    ) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        // Before it is asked: the answer may be here at once.
+        lock(&self.askers).as_mut().ok_or_else(gone)?.insert(call, asker);
+        self.try_tell(&question(Call(call)), fd).map_err(|error| {
+            let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call));
+            drop(asker);
+            io::Error::other(error)
         })
     }
 
@@ -222,11 +269,10 @@ impl Link {
                     self.heard(packet, listener)?;
                 }
                 if read == Read::End {
-                    // Under the lock, that no one who waits for an answer can miss it.
-                    let answers = lock(&self.answers);
                     self.closed.store(true, Ordering::Release);
-                    drop(answers);
-                    self.answered.notify_all();
+                    // Whoever waits for an answer learns in this way that there will be none.
+                    let askers = lock(&self.askers).take();
+                    drop(askers);
                     until = Some(listener.orphaned());
                 }
             }
@@ -242,22 +288,19 @@ impl Link {
         match message {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
-                let mut answers = lock(&self.answers);
-                if let Some(Answer::Unwanted) = answers.remove(&call.0) {
-                    drop(answers);
-                    // Nobody will ever read from that lane.
-                    if let ToWorker::Lane { result: Ok(lane), .. } = message {
-                        self.tell(&ToPrimary::Gone { lane }, None);
-                    }
-                } else {
-                    answers.insert(call.0, Answer::Here(Box::new(message), packet.fd));
-                    drop(answers);
-                    self.answered.notify_all();
+                let answer = Answer(Some((message, packet.fd)));
+                let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));
+                if let Some(asker) = asker {
+                    asker(answer);
                 }
             }
         }
         Ok(())
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone")
 }
 
 /// Waits until an eventfd was written to; false when the time is over.

@@ -23,25 +23,20 @@ use crate::report;
 use crate::role::{self, Process};
 use crate::sys::{process, signal};
 
+pub(crate) use self::account::{Account, Spent};
 #[cfg(feature = "actix")]
-pub(crate) use self::account::Account;
+pub(crate) use self::bind::bind;
+pub(crate) use self::bind::{Listener, adopt, ask_to_bind};
 #[cfg(feature = "actix")]
-pub(crate) use self::bind::{Listener, adopt, bind};
-#[cfg(feature = "actix")]
-pub(crate) use self::receive::{Connection, Lane, LaneRemote, open_lane};
+pub(crate) use self::receive::LaneRemote;
+pub(crate) use self::receive::{Connection, Lane, open_lane};
 
-// Serving is for frameworks, and each is a feature: without any, nothing here is asked for a lane.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod account;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod bind;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod drain;
 pub(crate) mod inbox;
 mod link;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod receive;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod unclustered;
 
 /// After the primary's death: what has been begun may be finished, and no more.
@@ -193,6 +188,15 @@ fn proven() {
     here().tell(&ToPrimary::Proven);
 }
 
+/// Counts the connections that are open here.
+fn connection_opened() {
+    here().drain.connection_opened();
+}
+
+fn connection_ended() {
+    here().drain.connection_ended();
+}
+
 impl ThisWorker {
     /// Counts up from 1; a replacement has another. Node: `cluster.worker.id`.
     pub fn id(&self) -> u64 {
@@ -331,12 +335,27 @@ impl Here {
     }
 
     fn begin_drain(&self, within: Duration) {
-        let moot = self.drain.is_moot() && !self.inbox.has_readers();
+        // Whoever reads messages will see their end.
+        if self.inbox.has_readers() {
+            self.drain.concern();
+        }
         self.drain.begin(within);
         self.inbox.end();
-        if moot {
+        if self.drain.is_moot() {
             // Nothing here would ever notice: no server, and nobody who waits for the end.
             std::process::exit(0);
+        }
+        if self.drain.is_to_be_watched() {
+            let watch = std::thread::Builder::new().name("cluster-drain".into()).spawn(|| {
+                let here = here();
+                here.drain.wait_until_moot();
+                std::process::exit(0);
+            });
+            if let Err(error) = watch {
+                report::error(format_args!(
+                    "this worker may not end before its time to drain is over: {error}"
+                ));
+            }
         }
     }
 }
@@ -369,6 +388,11 @@ impl link::Listener for Here {
     }
 }
 
+/// From now on there is something in this worker that will end by itself.
+pub(crate) fn concern() {
+    here().drain.concern();
+}
+
 /// Whether this worker drains.
 #[cfg(feature = "actix")]
 pub(crate) fn is_draining() -> bool {
@@ -388,7 +412,6 @@ pub(crate) async fn drain_is_over() {
 }
 
 /// The settings this worker was born with.
-#[cfg(feature = "actix")]
 pub(crate) fn settings() -> &'static Settings {
     &here().settings
 }
