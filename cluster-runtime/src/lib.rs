@@ -138,12 +138,16 @@ mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
 pub use self::config::{Restart, Runtime, Workers};
-pub use self::error::SendError;
+pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
+pub use self::ipc::codec::{Codec, Coded, MessagePack};
+pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
-pub use self::primary::desk::{Worker, disconnect, fork, get, workers};
+pub use self::primary::desk::{Worker, broadcast, disconnect, fork, get, workers};
 pub use self::role::{is_primary, is_worker};
 pub use self::worker::inbox::Messages;
+pub use self::worker::question::{Answering, Question, Questions};
+pub use self::worker::say::Relayed;
 pub use self::worker::{ThisWorker, shutdown_signal, worker};
 #[cfg(feature = "macros")]
 pub use cluster_macros::main;

@@ -25,6 +25,7 @@ use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
 
 mod accept;
+pub(crate) mod ask;
 mod births;
 pub(crate) mod callback;
 mod deaths;
@@ -35,6 +36,7 @@ mod lane;
 mod listen;
 mod nursery;
 mod pick;
+mod relay;
 mod slot;
 mod source;
 pub(crate) mod step;
@@ -195,6 +197,7 @@ impl Loop {
     /// The signals are given back blocked: whoever this is now unblocks them when it has its own handlers.
     pub(crate) fn leave(self) -> (Signals, Option<Preloads>) {
         std::mem::forget(self.callbacks);
+        ask::forget();
         hub::close_all();
         desk::close();
         (self.signals, self.preloads)
@@ -208,6 +211,7 @@ impl Loop {
         }
         self.nursery.end_now()?;
         self.listeners.close();
+        ask::end();
         hub::close_all();
         desk::close();
         self.signals.restore()
@@ -261,6 +265,7 @@ impl Loop {
             Event::Online(id) => self.callbacks.onlined(&desk::worker(id)),
             Event::Disconnect(id) => {
                 hub::close(id);
+                ask::closed(id);
                 self.callbacks.disconnected(&desk::worker(id));
             }
             Event::Exit(id, exit) => {
@@ -307,6 +312,7 @@ impl Loop {
     fn tick(&mut self) -> Turn {
         let now = Instant::now();
         self.callbacks.run_timers(now);
+        ask::tick(now);
         self.lanes.tick(now);
         self.release_all_held(now);
         self.tick_nursery(now)?;
@@ -318,7 +324,8 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
+        let own = own.into_iter().chain([ask::deadline()]);
         let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
-        own.into_iter().chain(way).flatten().min()
+        own.chain(way).flatten().min()
     }
 }
