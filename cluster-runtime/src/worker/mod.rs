@@ -76,7 +76,7 @@ struct Here {
 
 /// Who is on the other side.
 enum To {
-    Primary(Link),
+    Primary(Box<Link>),
     /// Nobody: what is sent goes to the callbacks in this very process.
     Unclustered(Callbacks),
 }
@@ -149,7 +149,7 @@ pub(crate) fn begin(
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online, None);
-    let here = become_worker(Here::new(birth, settings, To::Primary(link)))?;
+    let here = become_worker(Here::new(birth, settings, To::Primary(Box::new(link))))?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
     }
