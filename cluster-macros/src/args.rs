@@ -101,6 +101,8 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_online", Takes::Function, "online"),
     ("on_listening", Takes::Function, "listening"),
     ("on_message", Takes::Function, "message"),
+    ("on_message_with", Takes::Function, "received"),
+    ("on_ask", Takes::Function, "answer"),
     ("on_disconnect", Takes::Function, "disconnected"),
     ("on_exit", Takes::Function, "goodbye"),
     ("crate", Takes::Crate, "\"my_crate::cluster\""),

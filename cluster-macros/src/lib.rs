@@ -88,6 +88,8 @@ mod swap;
 /// | `on_online` | `fn(cluster::Worker)` | in the primary, when it runs | `cluster.on('online')` |
 /// | `on_listening` | `fn(cluster::Worker, cluster::Address)` | in the primary, when it takes connections of that address | `cluster.on('listening')` |
 /// | `on_message` | `fn(cluster::Worker, M)`, any `M` that serde can deserialize | in the primary, for each message of that type | `cluster.on('message')` |
+/// | `on_message_with` | `fn(cluster::Worker, M, Option<OwnedFd>)` | the same, with the descriptor that came with the message | `cluster.on('message')` |
+/// | `on_ask` | `fn(cluster::Worker, Q) -> A`, any `Q` and `A` that serde knows | in the primary, for each question of that type; what it returns is the answer | – |
 /// | `on_disconnect` | `fn(cluster::Worker)` | in the primary, when its channel is closed | `cluster.on('disconnect')` |
 /// | `on_exit` | `fn(cluster::Worker, cluster::Exit)` | in the primary, when it is dead and reaped | `cluster.on('exit')` |
 ///

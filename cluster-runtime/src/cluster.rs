@@ -4,22 +4,27 @@ use std::cell::Cell;
 use std::fmt::{Debug, Display};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
+use crate::error::{AskError, SendError};
 use crate::event::{Address, Exit};
 use crate::ipc::birth::{self, Birth};
+use crate::ipc::channel::{Encoded, Reply};
 use crate::primary::callback::Primary;
-use crate::primary::desk::{self, Worker};
+use crate::primary::desk::{self, Alone, Answered, Worker};
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::{process, signal};
-use crate::worker::{self, ThisWorker};
+use crate::worker::{self, Said, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
 ///
@@ -239,6 +244,24 @@ impl Cluster {
         self
     }
 
+    /// See [`Primary::on_message_with`].
+    pub fn on_message_with<M: DeserializeOwned>(
+        mut self,
+        callback: impl FnMut(Worker, M, Option<OwnedFd>) + Send + 'static,
+    ) -> Cluster {
+        self.callbacks.on_message_with(callback);
+        self
+    }
+
+    /// See [`Primary::on_ask`].
+    pub fn on_ask<Q: DeserializeOwned, A: Serialize>(
+        mut self,
+        callback: impl FnMut(Worker, Q) -> A + Send + 'static,
+    ) -> Cluster {
+        self.callbacks.on_ask(callback);
+        self
+    }
+
     /// See [`Primary::on_disconnect`].
     pub fn on_disconnect(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
         self.callbacks.on_disconnect(callback);
@@ -389,6 +412,27 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// How the primary's code, in this very process, reaches the worker.
+const ALONE: Alone = Alone { deliver: worker::deliver_here, ask: ask_here };
+
+/// There is no loop to look at a deadline and to run the callback: a thread does, for each question.
+fn ask_here(question: Vec<u8>, within: Duration, answered: Answered) {
+    let (tell, told) = mpsc::channel();
+    let reply: Reply = Box::new(move |answer| tell.send(answer).map_err(|_| SendError::Closed));
+    let thread = thread::Builder::new().name("cluster-ask".into()).spawn(move || {
+        desk::open_unclustered(ALONE);
+        answered(match told.recv_timeout(within) {
+            Ok(answer) => answer.map(Encoded::into_bytes).map_err(AskError::Refused),
+            Err(RecvTimeoutError::Timeout) => Err(AskError::TimedOut { within }),
+            Err(RecvTimeoutError::Disconnected) => Err(AskError::Closed),
+        });
+    });
+    match thread {
+        Ok(_) => worker::question_here(question, reply),
+        Err(error) => report::error(format_args!("a thread that waits for an answer: {error}")),
+    }
+}
+
 /// The body runs in this process; what it sends meets the callbacks here, on the thread that sends. There are no
 /// events to be told of, since there is no primary to tell them, and no timers.
 fn unclustered(
@@ -399,26 +443,34 @@ fn unclustered(
 ) -> Role {
     let callbacks = Arc::new(Mutex::new(callbacks));
     let hearers = Arc::clone(&callbacks);
-    let receive = Box::new(move |body: &[u8]| {
+    let receive = Box::new(move |said: Said<'_>| {
         // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
-        desk::open_unclustered(worker::deliver_here);
+        desk::open_unclustered(ALONE);
         if INSIDE.replace(true) {
             // By a callback, or by the primary's own code: it would wait for itself.
             report::error(format_args!(
                 "a message to the primary is dropped: it was sent from within the primary"
             ));
-            return;
+            return Err("it was asked from within the primary".to_owned());
         }
         let mut callbacks = hearers.lock().unwrap_or_else(PoisonError::into_inner);
-        callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
+        let worker = Worker::unclustered(ALONE);
+        let answer = match said {
+            Said::Message(body, fd) => {
+                callbacks.messaged(&worker, body, fd);
+                Ok(Vec::new())
+            }
+            Said::Question(body) => callbacks.asked(&worker, body).map(Encoded::into_bytes),
+        };
         INSIDE.set(false);
+        answer
     });
     // First of all: what the primary's code says to the worker is to find one.
     let worker = match worker::begin_unclustered(settings, receive) {
         Ok(worker) => worker,
         Err(error) => return Role::Primary(broken(&error)),
     };
-    desk::open_unclustered(worker::deliver_here);
+    desk::open_unclustered(ALONE);
     if let Some(setup) = setup {
         INSIDE.set(true);
         setup(&mut callbacks.lock().unwrap_or_else(PoisonError::into_inner));

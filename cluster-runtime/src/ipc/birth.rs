@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::channel::decode;
-use super::frame::{self, Decoder, Kind};
+use super::frame::{self, Decoder, Head, Kind};
 use crate::sys::exec::{self, Inherited};
 use crate::sys::{process, scm};
 
@@ -34,7 +34,7 @@ const LARGEST: usize = 1024;
 pub(crate) fn tell(socket: impl AsFd, birth: &Birth) -> io::Result<()> {
     let body = rmp_serde::to_vec_named(birth).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
-    frame::encode(&mut bytes, Kind::Birth, 0, &body);
+    frame::encode(&mut bytes, Head::of(Kind::Birth, 0), false, &body);
     match scm::send(socket, &bytes, None)? {
         sent if sent == bytes.len() => Ok(()),
         _ => Err(io::Error::other("a new channel did not take the first message")),
@@ -62,9 +62,11 @@ pub(crate) fn is_due() -> bool {
 /// The birth that waits in a socket, and the length of its frame.
 fn read(socket: &Inherited<'_>) -> Option<(Birth, usize)> {
     let mut bytes = [0; LARGEST];
+    let bytes = socket.peek(&mut bytes).ok()?;
     let mut decoder = Decoder::default();
-    decoder.push(socket.peek(&mut bytes).ok()?);
-    let frame = decoder.next().ok()?.filter(|frame| frame.kind == Kind::Birth)?;
+    decoder.room()[..bytes.len()].copy_from_slice(bytes);
+    decoder.filled(bytes.len());
+    let frame = decoder.next().ok()?.filter(|frame| frame.head.kind == Kind::Birth)?;
     let birth: Birth = decode(&frame.body).ok().filter(|birth: &Birth| birth.primary == socket.maker)?;
     if process::parent() != birth.primary {
         if socket.is_hung_up().ok()? {

@@ -2,5 +2,6 @@
 
 pub(crate) mod birth;
 pub(crate) mod channel;
+pub(crate) mod codec;
 pub(crate) mod frame;
 pub(crate) mod message;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::nursery::{Answer, Start};
 use super::slot::Id;
 use super::step::Input;
-use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, desk, hub};
+use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
 use crate::config::Spawn;
 use crate::ipc::birth;
 use crate::report;
@@ -133,6 +133,7 @@ impl Loop {
     pub(super) fn unborn(&mut self, id: Id, why: &dyn Display) -> Turn {
         report::error(format_args!("starting worker {}: {why}", id.0));
         hub::close(id);
+        ask::closed(id);
         desk::forget(id);
         self.step(Input::Unborn { id })
     }

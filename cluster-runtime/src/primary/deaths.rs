@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::desk::{self, Worker};
 use super::slot::Id;
 use super::step::Input;
-use super::{Ending, Hint, Loop, Turn, hub};
+use super::{Ending, Hint, Loop, Turn, ask, hub};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
@@ -50,6 +50,7 @@ impl Loop {
         self.move_connections(Instant::now());
         for id in self.nursery.stop() {
             hub::close(id);
+            ask::closed(id);
             desk::forget(id);
             self.step(Input::Unborn { id })?;
         }

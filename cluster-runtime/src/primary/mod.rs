@@ -25,6 +25,7 @@ use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
 
 mod accept;
+pub(crate) mod ask;
 mod births;
 pub(crate) mod callback;
 mod deaths;
@@ -36,6 +37,7 @@ mod listen;
 mod nursery;
 mod own;
 mod pick;
+mod relay;
 mod slot;
 mod source;
 pub(crate) mod step;
@@ -204,6 +206,7 @@ impl Loop {
         }
         std::mem::forget(self.callbacks);
         own::leave();
+        ask::forget();
         hub::close_all();
         desk::close();
         (self.signals, self.preloads)
@@ -217,6 +220,7 @@ impl Loop {
         }
         self.nursery.end_now()?;
         self.listeners.close();
+        ask::end();
         hub::close_all();
         own::clear();
         desk::close();
@@ -279,6 +283,7 @@ impl Loop {
             Event::Online(id) => self.callbacks.onlined(&desk::worker(id)),
             Event::Disconnect(id) => {
                 hub::close(id);
+                ask::closed(id);
                 self.callbacks.disconnected(&desk::worker(id));
             }
             Event::Exit(id, exit) => {
@@ -323,6 +328,7 @@ impl Loop {
     fn tick(&mut self) -> Turn {
         let now = Instant::now();
         self.callbacks.run_timers(now);
+        ask::tick(now);
         self.lanes.tick(now);
         self.release_all_held(now);
         self.tick_nursery(now)?;
@@ -334,7 +340,8 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
+        let own = own.into_iter().chain([ask::deadline()]);
         let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
-        own.into_iter().chain(way).flatten().min()
+        own.chain(way).flatten().min()
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn ask_to_bind(address: Address, backlog: u32) -> io::Result<Li
     let address = absolute(address)?;
     let To::Primary(link) = &here().to else { return unclustered::bind(address, backlog) };
     let taken = Taken::lowest(address);
-    let answer = link.ask(|call| taken.question(call, backlog), None).await?;
+    let answer = link.call_async(|call| taken.question(call, backlog), None).await?;
     bound(answer, Some(taken))
 }
 

@@ -1,7 +1,7 @@
 //! A worker: what a process is after its birth.
 //!
 //! A connection's way through it: `receive` (off the lane) → the user's server → `account` (closed, given back).
-//! Its end: `drain`. Messages: `link` (the channel) → `inbox`.
+//! Its end: `drain`. Messages: `say` → `link` (the channel) → `inbox`, `question`.
 
 use std::future::Future;
 use std::io;
@@ -9,16 +9,15 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
+use self::question::Questions;
 use crate::config::{Runtime, Settings};
-use crate::error::SendError;
-use crate::ipc::channel::Encoded;
-use crate::ipc::message::{PROTOCOL, ToPrimary};
+use crate::ipc::channel::Reply;
+use crate::ipc::message::ToPrimary;
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::{process, signal};
@@ -36,7 +35,9 @@ mod bind;
 mod drain;
 pub(crate) mod inbox;
 mod link;
+pub(crate) mod question;
 mod receive;
+pub(crate) mod say;
 mod unclustered;
 
 /// After the primary's death: what has been begun may be finished, and no more.
@@ -62,19 +63,26 @@ struct Here {
     birth: Birth,
     settings: Settings,
     drain: Drain,
-    inbox: Inbox,
+    messages: Inbox,
+    questions: Inbox,
     to: To,
 }
 
 /// Who is on the other side.
 enum To {
-    Primary(Link),
+    Primary(Box<Link>),
     /// Nobody: what is sent goes to the callbacks in this very process.
     Unclustered(Callbacks),
 }
 
-/// Takes what is sent to a primary that there is not.
-type Callbacks = Box<dyn Fn(&[u8]) + Send + Sync>;
+/// What is said to a primary that there is not.
+pub(crate) enum Said<'a> {
+    Message(&'a [u8], Option<OwnedFd>),
+    Question(&'a [u8]),
+}
+
+/// Takes it in its place; a question's answer, or why there is none.
+type Callbacks = Box<dyn Fn(Said<'_>) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// This worker, as it sees itself; what the primary has of it is a [`Worker`](crate::Worker). Node:
 /// `cluster.worker` and, for messages, `process`.
@@ -102,7 +110,7 @@ fn here() -> &'static Here {
             Process::Nursery => panic!("this works in workers only: preload runs before they are born"),
             Process::Plain | Process::Worker => {}
         }
-        Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {})))
+        Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| Err("there is no cluster".into()))))
     })
 }
 
@@ -132,8 +140,8 @@ pub(crate) fn begin(
     process::forget_service_manager();
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
-    link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
-    let here = become_worker(Here::new(birth, settings, To::Primary(link)))?;
+    link.tell(&ToPrimary::Online, None);
+    let here = become_worker(Here::new(birth, settings, To::Primary(Box::new(link))))?;
     process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
@@ -171,8 +179,13 @@ fn become_worker(here: Here) -> io::Result<&'static Here> {
 }
 
 /// Puts a message into this process's own inbox.
-pub(crate) fn deliver_here(body: Vec<u8>) {
-    here().inbox.deliver(body);
+pub(crate) fn deliver_here(body: Vec<u8>, fd: Option<OwnedFd>) {
+    here().messages.deliver(body, fd, None);
+}
+
+/// Has this process answer a question of its own.
+pub(crate) fn question_here(body: Vec<u8>, reply: Reply) {
+    here().questions.deliver(body, None, Some(reply));
 }
 
 /// What was sent is written before the process ends, unless it is killed or aborts: the primary is to know what this
@@ -218,28 +231,14 @@ impl ThisWorker {
         here().birth.generation
     }
 
-    /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
-    /// waits: what the socket does not take is written later. An end by `main`'s return, by a panic of it or by
-    /// [`std::process::exit`] waits for it, for 5 s at most. Node: `process.send`.
-    ///
-    /// Unclustered, the callback runs here and now, on this thread.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read,
-    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
-    pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
-        match &here().to {
-            To::Primary(link) => link.send_user(&message),
-            To::Unclustered(callbacks) => {
-                callbacks(&Encoded::new(&message)?.into_bytes());
-                Ok(())
-            }
-        }
-    }
-
     /// The messages that the primary sends to this worker, from the first one on. Node: `process.on('message')`.
     pub fn messages<M: DeserializeOwned>(&self) -> Messages<M> {
-        here().inbox.subscribe()
+        Messages::of(&here().messages)
+    }
+
+    /// The questions that the primary [asks](crate::Worker::ask) this worker, from the first one on. Node has no word for it.
+    pub fn questions<Q: DeserializeOwned>(&self) -> Questions<Q> {
+        Questions::of(&here().questions)
     }
 
     /// Says that this worker is up, where it listens to nothing. One that neither listens nor says so within
@@ -325,7 +324,8 @@ impl Here {
                 link.wake();
             }
         };
-        Here { birth, settings, drain: Drain::new(), inbox: Inbox::new(room), to }
+        let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
+        Here { birth, settings, drain: Drain::new(), messages, questions, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -336,11 +336,12 @@ impl Here {
 
     fn begin_drain(&self, within: Duration) {
         // Whoever reads messages will see their end.
-        if self.inbox.has_readers() {
+        if self.messages.has_readers() || self.questions.has_readers() {
             self.drain.concern();
         }
         self.drain.begin(within);
-        self.inbox.end();
+        self.messages.end();
+        self.questions.end();
         if self.drain.is_moot() {
             // Nothing here would ever notice: no server, and nobody who waits for the end.
             std::process::exit(0);
@@ -361,12 +362,16 @@ impl Here {
 }
 
 impl link::Listener for Here {
-    fn message(&self, body: Vec<u8>) {
-        self.inbox.deliver(body);
+    fn message(&self, body: Vec<u8>, fd: Option<OwnedFd>) {
+        self.messages.deliver(body, fd, None);
+    }
+
+    fn question(&self, body: Vec<u8>, reply: Reply) {
+        self.questions.deliver(body, None, Some(reply));
     }
 
     fn is_full(&self) -> bool {
-        self.inbox.is_full()
+        self.messages.is_full() || self.questions.is_full()
     }
 
     fn drain(&self, within: Duration) {

@@ -124,7 +124,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
     let source = match &here.to {
         To::Primary(link) => {
             let ids = listeners.iter().map(Listener::id).collect();
-            let answer = link.ask(|call| ToPrimary::Listen { call, listeners: ids }, None).await?;
+            let answer = link.call_async(|call| ToPrimary::Listen { call, listeners: ids }, None).await?;
             let (ToWorker::Lane { result, .. }, fd) = answer.take()? else {
                 return Err(io::Error::other("the primary answered another question"));
             };

@@ -22,6 +22,8 @@ mod all {
         on_online = self::online,
         on_listening = listening,
         on_message = message::<String>,
+        on_message_with = received,
+        on_ask = answer,
         on_disconnect = <Log as Disconnected>::disconnected,
         on_exit = goodbye,
     )]
@@ -40,6 +42,12 @@ mod all {
     fn listening(_: Worker, _: Address) {}
 
     fn message<M>(_: Worker, _: M) {}
+
+    fn received(_: Worker, _: String, _: Option<std::os::fd::OwnedFd>) {}
+
+    fn answer(_: Worker, question: u8) -> u8 {
+        question
+    }
 
     fn goodbye(_: Worker, _: Exit) {}
 
