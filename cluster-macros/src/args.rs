@@ -36,6 +36,7 @@ pub(crate) enum Value {
     Number(u64),
     Runtime(Runtime),
     Restart(Restart),
+    Overload(Overload),
     Millis(u64),
     Secs(u64),
     Function(syn::ExprPath),
@@ -58,12 +59,20 @@ pub(crate) enum Restart {
     Never,
 }
 
+/// Its variants are named as the runtime's are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Overload {
+    Wait,
+    Refuse,
+}
+
 #[derive(Clone, Copy)]
 enum Takes {
     Workers,
     Number { least: u64, most: u64 },
     Runtime,
     Restart,
+    Overload,
     Duration,
     Bool,
     Function,
@@ -85,6 +94,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
+    ("overload", Takes::Overload, "\"refuse\""),
     ("preload", Takes::Function, "warm_up"),
     ("primary", Takes::Function, "setup"),
     ("on_fork", Takes::Function, "forked"),
@@ -302,6 +312,13 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
+            (Takes::Overload, Lit::Str(text)) => {
+                let choices = [
+                    ("wait", Value::Overload(Overload::Wait)),
+                    ("refuse", Value::Overload(Overload::Refuse)),
+                ];
+                choice(name, text, &choices, "")
+            }
             _ => return None,
         })
     }
@@ -310,7 +327,7 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime | Takes::Restart => "a string",
+            Takes::Runtime | Takes::Restart | Takes::Overload => "a string",
             Takes::Duration => "a duration in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",

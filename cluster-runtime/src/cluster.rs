@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{Restart, Runtime, Settings, Workers};
+use crate::config::{Overload, Restart, Runtime, Settings, Workers};
 use crate::event::{Address, Exit};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Worker};
@@ -178,10 +178,18 @@ impl Cluster {
     }
 
     /// How many connections a server in a worker may have open, over all its threads; it may ask for less itself. What
-    /// is past that goes to other workers, and waits in the backlog when all are full. Where nothing is said, the
+    /// is past that goes to other workers, and when all are full it is a matter of [`overload`](Cluster::overload). Where nothing is said, the
     /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = Some(connections);
+        self
+    }
+
+    /// What becomes of clients that connect while each worker that is up has
+    /// [`max_connections`](Cluster::max_connections) open: where nothing is said they wait. While no worker is up, they wait
+    /// in any case, and so they do unclustered. `CLUSTER_OVERLOAD` overrides it.
+    pub fn overload(mut self, overload: Overload) -> Cluster {
+        self.settings.overload = overload;
         self
     }
 

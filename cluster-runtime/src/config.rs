@@ -52,6 +52,18 @@ pub enum Restart {
     Never,
 }
 
+/// What becomes of a client that connects while each worker that is up has as many connections as it may.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// It waits in the listen backlog until a worker has room.
+    #[default]
+    Wait,
+    /// Its connection is accepted and closed at once, without an answer, so that it can go elsewhere. Node:
+    /// `server.dropMaxConnection`.
+    Refuse,
+}
+
 /// The settings in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -64,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) overload: Overload,
 }
 
 impl Default for Settings {
@@ -78,6 +91,7 @@ impl Default for Settings {
             startup_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
+            overload: Overload::Wait,
         }
     }
 }
@@ -149,6 +163,13 @@ impl Settings {
         }
         if let Some(v) = one("CLUSTER_MAX_CONNECTIONS") {
             self.max_connections = Some(v.number("a number from 1 on", 1)?);
+        }
+        if let Some(v) = one("CLUSTER_OVERLOAD") {
+            self.overload = match v.value.as_str() {
+                "wait" => Overload::Wait,
+                "refuse" => Overload::Refuse,
+                _ => return Err(v.bad("\"wait\" or \"refuse\"")),
+            };
         }
         self.checked()
     }
@@ -256,6 +277,8 @@ mod tests {
         assert_eq!(with("CLUSTER_STARTUP_TIMEOUT", "1h").unwrap().startup_timeout.as_secs(), 3600);
         assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
         assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
+        assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
+        assert_eq!(with("CLUSTER_OVERLOAD", "wait").unwrap().overload, Overload::Wait);
     }
 
     #[test]
@@ -274,6 +297,7 @@ mod tests {
             ("CLUSTER_DRAIN_TIMEOUT", "0s"),
             ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
             ("CLUSTER_MAX_CONNECTIONS", "0"),
+            ("CLUSTER_OVERLOAD", "drop"),
         ] {
             assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
         }

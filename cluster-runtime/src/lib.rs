@@ -73,7 +73,7 @@
 //!
 //! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_RESTART`,
 //! `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`, `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`,
-//! `CLUSTER_MAX_CONNECTIONS`. A value that can't be read ends the program before anything starts.
+//! `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_OVERLOAD`. A value that can't be read ends the program before anything starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
@@ -138,7 +138,7 @@ mod sys;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
-pub use self::config::{Restart, Runtime, Workers};
+pub use self::config::{Overload, Restart, Runtime, Workers};
 pub use self::error::SendError;
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::primary::callback::Primary;
