@@ -264,6 +264,7 @@ impl Cluster {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
+        crate::settings::put_in_force(&settings);
         if settings.workers == Workers::Count(0) {
             return unclustered(settings, callbacks, setup, preloads);
         }

@@ -64,9 +64,9 @@ pub enum Overload {
     Refuse,
 }
 
-/// The settings in force.
+/// The settings of a cluster, as [`settings`](crate::settings) tells them: to be read, and not to be changed any more.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) workers: Workers,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
@@ -207,7 +207,7 @@ impl Settings {
     }
 
     /// What runs the body, where nobody said.
-    pub(crate) fn runtime(&self) -> Runtime {
+    pub fn runtime(&self) -> Runtime {
         self.runtime.unwrap_or({
             #[cfg(feature = "actix")]
             {
@@ -219,7 +219,7 @@ impl Settings {
     }
 
     /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
-    pub(crate) fn max_restarts(&self) -> u32 {
+    pub fn max_restarts(&self) -> u32 {
         self.max_restarts
             .unwrap_or_else(|| u32::try_from(self.workers.count()).unwrap_or(u32::MAX).saturating_mul(5))
     }

@@ -17,7 +17,7 @@ fn full(overload: &str) -> (Cluster, String, Vec<Connection>) {
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
-/// Mutation: refuse as soon as one worker is full; leave those on the lanes of full workers where they are; say it for
+/// Mutation: leave those on the lanes of full workers where they are; say it for
 /// each; go on refusing when there is room.
 #[test]
 fn r53_who_finds_every_worker_full_is_turned_away_where_that_is_wanted() {
