@@ -37,6 +37,7 @@ pub(crate) enum Value {
     Runtime(Runtime),
     Spawn(Spawn),
     Restart(Restart),
+    Overload(Overload),
     Millis(u64),
     Secs(u64),
     Function(syn::ExprPath),
@@ -66,6 +67,13 @@ pub(crate) enum Restart {
     Never,
 }
 
+/// Its variants are named as the runtime's are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Overload {
+    Wait,
+    Refuse,
+}
+
 #[derive(Clone, Copy)]
 enum Takes {
     Workers,
@@ -73,6 +81,7 @@ enum Takes {
     Runtime,
     Spawn,
     Restart,
+    Overload,
     Duration,
     Bool,
     Function,
@@ -95,6 +104,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
+    ("overload", Takes::Overload, "\"refuse\""),
     ("preload", Takes::Function, "warm_up"),
     ("primary", Takes::Function, "setup"),
     ("on_fork", Takes::Function, "forked"),
@@ -318,6 +328,13 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
+            (Takes::Overload, Lit::Str(text)) => {
+                let choices = [
+                    ("wait", Value::Overload(Overload::Wait)),
+                    ("refuse", Value::Overload(Overload::Refuse)),
+                ];
+                choice(name, text, &choices, "")
+            }
             _ => return None,
         })
     }
@@ -326,7 +343,7 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime | Takes::Spawn | Takes::Restart => "a string",
+            Takes::Runtime | Takes::Spawn | Takes::Restart | Takes::Overload => "a string",
             Takes::Duration => "a duration in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",

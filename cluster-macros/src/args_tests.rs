@@ -115,6 +115,7 @@ fn near_misses() {
         ("max_restart", "max_restarts"),
         ("start_timeout", "startup_timeout"),
         ("drain_time", "drain_timeout"),
+        ("overlaod", "overload"),
         ("flavor", "runtime"),
         ("worker_threads", "threads"),
     ] {

@@ -190,6 +190,10 @@ impl Value {
                 let restart = Ident::new(&format!("{restart:?}"), span);
                 quote_spanned!(span=> #cluster::Restart::#restart)
             }
+            Value::Overload(overload) => {
+                let overload = Ident::new(&format!("{overload:?}"), span);
+                quote_spanned!(span=> #cluster::Overload::#overload)
+            }
             Value::Millis(millis) => {
                 let millis = number(*millis);
                 quote_spanned!(span=> ::std::time::Duration::from_millis(#millis))

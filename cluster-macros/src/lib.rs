@@ -62,7 +62,8 @@ mod swap;
 /// | `threads` | a number from 1 | threads that serve, in each worker | 1 | `CLUSTER_THREADS` |
 /// | `runtime` | `"actix"`, `"current_thread"`, `"multi_thread"`, `"none"` | what runs the body. `"actix"` is an actix system (feature `actix`), as under `#[actix_web::main]`; the next two are tokio's; `"none"` is for a `fn main` that is not `async` | `"actix"` where that feature is on, else `"current_thread"`, or `"multi_thread"` if `threads` is more than 1 | `CLUSTER_RUNTIME` |
 /// | `spawn` | `"fork"`, `"exec"` | how a worker comes into being: as a copy of the primary, or as a fresh image of the same program, which runs `main` from its beginning | `"fork"` | `CLUSTER_SPAWN` |
-/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or wait in the listen backlog | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
+/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or else see `overload` | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
+/// | `overload` | `"wait"`, `"refuse"` | clients that connect while every worker is full: they wait in the listen backlog, or are closed at once | `"wait"` | `CLUSTER_OVERLOAD` |
 ///
 /// ## Life and death of a worker
 ///

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
+use crate::config::{BadSetting, Overload, Restart, Runtime, Settings, Spawn, Workers};
 use crate::error::{AskError, SendError};
 use crate::event::{Address, Exit};
 use crate::ipc::birth::{self, Birth};
@@ -195,10 +195,18 @@ impl Cluster {
     }
 
     /// How many connections a server in a worker may have open, over all its threads; it may ask for less itself. What
-    /// is past that goes to other workers, and waits in the backlog when all are full. Where nothing is said, the
+    /// is past that goes to other workers, and when all are full it is a matter of [`overload`](Cluster::overload). Where nothing is said, the
     /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = Some(connections);
+        self
+    }
+
+    /// What becomes of clients that connect while each worker that is up has
+    /// [`max_connections`](Cluster::max_connections) open: where nothing is said they wait. While no worker is up, they wait
+    /// in any case, and so they do unclustered. `CLUSTER_OVERLOAD` overrides it.
+    pub fn overload(mut self, overload: Overload) -> Cluster {
+        self.settings.overload = overload;
         self
     }
 
@@ -301,6 +309,7 @@ impl Cluster {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
+        crate::settings::put_in_force(&settings);
         if settings.workers == Workers::Count(0) {
             return unclustered(settings, callbacks, setup, preloads);
         }

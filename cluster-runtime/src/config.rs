@@ -64,9 +64,21 @@ pub enum Restart {
     Never,
 }
 
-/// The settings in force.
+/// What becomes of a client that connects while each worker that is up has as many connections as it may.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// It waits in the listen backlog until a worker has room.
+    #[default]
+    Wait,
+    /// Its connection is accepted and closed at once, without an answer, so that it can go elsewhere. Node:
+    /// `server.dropMaxConnection`.
+    Refuse,
+}
+
+/// The settings of a cluster, as [`settings`](crate::settings) tells them: to be read, and not to be changed any more.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) workers: Workers,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
@@ -77,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) overload: Overload,
 }
 
 impl Default for Settings {
@@ -92,6 +105,7 @@ impl Default for Settings {
             startup_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
+            overload: Overload::Wait,
         }
     }
 }
@@ -171,6 +185,13 @@ impl Settings {
         if let Some(v) = one("CLUSTER_MAX_CONNECTIONS") {
             self.max_connections = Some(v.number("a number from 1 on", 1)?);
         }
+        if let Some(v) = one("CLUSTER_OVERLOAD") {
+            self.overload = match v.value.as_str() {
+                "wait" => Overload::Wait,
+                "refuse" => Overload::Refuse,
+                _ => return Err(v.bad("\"wait\" or \"refuse\"")),
+            };
+        }
         self.checked()
     }
 
@@ -207,7 +228,7 @@ impl Settings {
     }
 
     /// What runs the body, where nobody said.
-    pub(crate) fn runtime(&self) -> Runtime {
+    pub fn runtime(&self) -> Runtime {
         self.runtime.unwrap_or({
             #[cfg(feature = "actix")]
             {
@@ -219,7 +240,7 @@ impl Settings {
     }
 
     /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
-    pub(crate) fn max_restarts(&self) -> u32 {
+    pub fn max_restarts(&self) -> u32 {
         self.max_restarts
             .unwrap_or_else(|| u32::try_from(self.workers.count()).unwrap_or(u32::MAX).saturating_mul(5))
     }
@@ -278,6 +299,8 @@ mod tests {
         assert_eq!(with("CLUSTER_STARTUP_TIMEOUT", "1h").unwrap().startup_timeout.as_secs(), 3600);
         assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
         assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
+        assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
+        assert_eq!(with("CLUSTER_OVERLOAD", "wait").unwrap().overload, Overload::Wait);
     }
 
     #[test]
@@ -297,6 +320,7 @@ mod tests {
             ("CLUSTER_DRAIN_TIMEOUT", "0s"),
             ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
             ("CLUSTER_MAX_CONNECTIONS", "0"),
+            ("CLUSTER_OVERLOAD", "drop"),
         ] {
             assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
         }

@@ -169,15 +169,16 @@ impl Worker {
     }
 
     /// Asks it to leave: it takes no new connections, finishes those it has within
-    /// [`drain_timeout`](crate::Cluster::drain_timeout), and exits; nobody takes its place. Node:
-    /// `worker.disconnect`.
+    /// [`drain_timeout`](crate::Cluster::drain_timeout), and exits, or is killed; nobody takes its place. One that is not born
+    /// yet is told at its birth. To ask again, or one that is dead, has no effect. Node: `worker.disconnect`.
     pub fn disconnect(&self) {
         self.order(Input::Disconnect { id: self.id });
     }
 
     /// Sends it a signal. With [`Signal::TERM`] it drains, and is killed if it has not ended in time. The end is
-    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.process.kill`; its
-    /// `worker.kill` disconnects first.
+    /// not taken as voluntary, unless it was asked to leave before: the worker is respawned where the rules say so. One that
+    /// is not born yet meets TERM and KILL at its birth, and no other; one that is dead is left alone. Node:
+    /// `worker.process.kill`; its `worker.kill` disconnects first.
     pub fn kill(&self, signal: Signal) {
         self.order(Input::Kill { id: self.id, signal });
     }
@@ -192,7 +193,8 @@ impl Worker {
         self.state() == State::Dead
     }
 
-    /// Whether its end, past or to come, was asked for. Node: `worker.exitedAfterDisconnect`.
+    /// Whether its end, past or to come, was asked for: by [`disconnect`](Worker::disconnect), by
+    /// [its own](crate::ThisWorker::disconnect), or because the cluster stops. True before its `disconnect` and `exit`, then. Node: `worker.exitedAfterDisconnect`.
     pub fn exited_after_disconnect(&self) -> bool {
         self.record.asked.get()
     }

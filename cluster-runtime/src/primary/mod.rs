@@ -142,12 +142,11 @@ impl Loop {
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         Ok(Loop {
             fleet: Fleet::new(rules, ids),
-            settings,
             epoll,
             signals,
             children: BTreeMap::new(),
             listeners: Listeners::default(),
-            lanes: Lanes::default(),
+            lanes: Lanes::new(settings.overload),
             door: Door::default(),
             held: hear::Held::default(),
             announced: BTreeSet::new(),
@@ -156,6 +155,7 @@ impl Loop {
             preloads,
             nursery: Nursery::default(),
             preload_failed: None,
+            settings,
             told_threads: false,
         })
     }

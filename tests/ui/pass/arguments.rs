@@ -16,6 +16,7 @@ mod all {
         startup_timeout = "1h",
         drain_timeout = "250ms",
         max_connections = 10_000,
+        overload = "refuse",
         preload = warm_up,
         primary = setup,
         on_fork = forked,
