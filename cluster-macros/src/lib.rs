@@ -2,6 +2,7 @@
 
 mod args;
 mod expand;
+mod listen;
 mod swap;
 
 /// Turns `main` into a cluster: the process that was started becomes the primary, and the body runs in its workers.
@@ -64,6 +65,12 @@ mod swap;
 /// | `spawn` | `"fork"`, `"exec"` | how a worker comes into being: as a copy of the primary, or as a fresh image of the same program, which runs `main` from its beginning | `"fork"` | `CLUSTER_SPAWN` |
 /// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or else see `overload` | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
 /// | `overload` | `"wait"`, `"refuse"` | clients that connect while every worker is full: they wait in the listen backlog, or are closed at once | `"wait"` | `CLUSTER_OVERLOAD` |
+///
+/// ## Where
+///
+/// | argument | value | meaning | default |
+/// | --- | --- | --- | --- |
+/// | `listen` | an address, or several in brackets: `["127.0.0.1:8000", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"]` | the primary binds these before the first worker is there, and nothing else ever after: a worker that asks for another address is told "permission denied". One that can't be bound ends the program at once | whatever workers ask for |
 ///
 /// ## Life and death of a worker
 ///

@@ -17,6 +17,7 @@ mod all {
         drain_timeout = "250ms",
         max_connections = 10_000,
         overload = "refuse",
+        listen = ["127.0.0.1:0", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"],
         preload = warm_up,
         primary = setup,
         on_fork = forked,
@@ -64,7 +65,7 @@ mod all {
 }
 
 mod numbers {
-    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1)]
+    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1, listen = "127.0.0.1:0")]
     pub async fn main() {}
 }
 
