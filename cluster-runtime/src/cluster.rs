@@ -1,9 +1,11 @@
 //! The builder, and the moment at which one program becomes many processes.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::fmt::{Debug, Display};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
 use crate::event::{Address, Exit};
+use crate::fork::Fork;
 use crate::ipc::birth::{self, Birth};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Worker};
@@ -150,6 +153,26 @@ impl Cluster {
     /// has other threads, which makes a fork unsafe, it says so once and starts its workers in this way.
     pub fn spawn(mut self, spawn: Spawn) -> Cluster {
         self.settings.spawn = spawn;
+        self
+    }
+
+    /// Sets a variable of each worker's environment. See [`Fork::env`].
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Cluster {
+        self.settings.fork = self.settings.fork.env(name, value);
+        self
+    }
+
+    /// Where each worker works; in the primary's own directory where nothing is said. See [`Fork::cwd`]. `CLUSTER_CWD`
+    /// overrides it.
+    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Cluster {
+        self.settings.fork = self.settings.fork.cwd(directory);
+        self
+    }
+
+    /// The arguments of each worker; the primary's own where nothing is said. Its workers are started by exec. See
+    /// [`Fork::args`].
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Cluster {
+        self.settings.fork = self.settings.fork.args(args);
         self
     }
 
@@ -312,6 +335,7 @@ fn clustered(
     callbacks: Primary,
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
+    settings.fork.check()?;
     signal::expect_children()?;
     process::raise_open_files()?;
     let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
@@ -348,9 +372,9 @@ fn be_worker(
     settings: Settings,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Role> {
-    let Newborn { id, slot, generation, channel, primary } = newborn;
+    let Newborn { id, slot, generation, channel, primary, fork } = newborn;
     let birth = worker::Birth { id, slot, generation, primary };
-    match worker::begin(birth, channel, settings, unblock) {
+    match fork.take_on().and_then(|()| worker::begin(birth, channel, settings, unblock)) {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => stillborn(id, &error),
     }
@@ -364,7 +388,8 @@ fn be_fresh(
     preloads: Option<Preloads>,
 ) -> Role {
     let Birth { id, slot, generation, primary, name } = birth;
-    let newborn = Newborn { id, slot, generation, channel, primary };
+    // What else it is given was given by the exec.
+    let newborn = Newborn { id, slot, generation, channel, primary, fork: Fork::new() };
     let begun = settings
         .map_err(io::Error::other)
         .and_then(|settings| process::set_name(&name).map(|()| settings))

@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::fork::Fork;
+
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -71,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
     pub(crate) spawn: Spawn,
+    /// What each worker is given.
+    pub(crate) fork: Fork,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -86,6 +90,7 @@ impl Default for Settings {
             threads: 1,
             runtime: None,
             spawn: Spawn::Fork,
+            fork: Fork::new(),
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -147,6 +152,9 @@ impl Settings {
                 "exec" => Spawn::Exec,
                 _ => return Err(v.bad("\"fork\" or \"exec\"")),
             };
+        }
+        if let Some(v) = one("CLUSTER_CWD") {
+            self.fork = self.fork.cwd(v.value);
         }
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
@@ -272,6 +280,7 @@ mod tests {
         assert_eq!(with("CLUSTER_THREADS", "4").unwrap().threads, 4);
         assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
         assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
+        assert_eq!(with("CLUSTER_CWD", "/srv").unwrap().fork, Fork::new().cwd("/srv"));
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));

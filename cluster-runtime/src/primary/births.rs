@@ -32,17 +32,26 @@ impl Loop {
             desk::forget(id);
             return self.step(Input::Unborn { id });
         }
-        let (ours, theirs) = match scm::stream_pair() {
+        if let Some(fork) = desk::fork_of(id) {
+            self.forks.insert(slot, fork);
+        }
+        let fork = self.settings.fork.with(self.forks.get(&slot));
+        let (ours, theirs) = match fork.check().and_then(|()| scm::stream_pair()) {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        match self.way()? {
-            Way::Fork => self.fork(id, slot, ours, theirs),
-            Way::Exec => self.exec(id, slot, ours, theirs),
+        let way = if fork.needs_exec() { Way::Exec } else { self.way()? };
+        let (id_, generation, primary) = (id.0, GENERATION, std::process::id());
+        let newborn = Newborn { id: id_, slot, generation, channel: theirs, primary, fork };
+        match way {
+            Way::Fork => self.fork(id, ours, newborn),
+            Way::Exec => self.exec(id, ours, &newborn),
             Way::Nursery => {
                 hub::open(id, ours);
-                self.nursery.spawn(id, slot, theirs, Instant::now());
-                Ok(())
+                match self.nursery.spawn(newborn, Instant::now()) {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.unborn(id, &error),
+                }
             }
         }
     }
@@ -70,18 +79,11 @@ impl Loop {
         Ok(false)
     }
 
-    fn fork(&mut self, id: Id, slot: usize, ours: OwnedFd, theirs: OwnedFd) -> Turn {
-        let primary = std::process::id();
+    fn fork(&mut self, id: Id, ours: OwnedFd, newborn: Newborn) -> Turn {
         match fork::fork() {
-            Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(Newborn {
-                id: id.0,
-                slot,
-                generation: GENERATION,
-                channel: theirs,
-                primary,
-            }))),
+            Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(newborn))),
             Ok(Birth::Parent { child }) => {
-                drop(theirs);
+                drop(newborn);
                 hub::open(id, ours);
                 self.born(id, child)
             }
@@ -89,14 +91,14 @@ impl Loop {
         }
     }
 
-    fn exec(&mut self, id: Id, slot: usize, ours: OwnedFd, theirs: OwnedFd) -> Turn {
-        let told = process::name().and_then(|name| {
-            let (id, generation, primary) = (id.0, GENERATION, std::process::id());
-            birth::tell(&ours, &birth::Birth { id, slot, generation, primary, name })
-        });
-        match told.and_then(|()| exec::spawn(exec::this_program(), theirs.as_fd())) {
+    fn exec(&mut self, id: Id, ours: OwnedFd, newborn: &Newborn) -> Turn {
+        let Newborn { slot, generation, primary, ref channel, ref fork, .. } = *newborn;
+        let told = process::name()
+            .and_then(|name| birth::tell(&ours, &birth::Birth { id: id.0, slot, generation, primary, name }));
+        let mut program = exec::this_program(fork.own_args());
+        fork.hand_to(&mut program);
+        match told.and_then(|()| exec::spawn(program, channel.as_fd())) {
             Ok(child) => {
-                drop(theirs);
                 hub::open(id, ours);
                 self.born(id, child)
             }

@@ -18,6 +18,7 @@ use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
+use crate::fork::Fork;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -58,6 +59,7 @@ pub(crate) struct Newborn {
     pub(crate) channel: OwnedFd,
     /// The pid its parent must have.
     pub(crate) primary: u32,
+    pub(crate) fork: Fork,
 }
 
 /// Who the loop's caller finds itself to be when it returns early: no longer the primary.
@@ -115,6 +117,8 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nursery: Nursery,
     preload_failed: Option<nursery::Failed>,
+    /// What was said of one worker alone, by slot: its replacements are given the same.
+    forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
 }
@@ -153,6 +157,7 @@ impl Loop {
             preloads,
             nursery: Nursery::default(),
             preload_failed: None,
+            forks: BTreeMap::new(),
             told_threads: false,
         })
     }

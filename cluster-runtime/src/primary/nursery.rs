@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use super::slot::Id;
 use super::source::Source;
 use super::supervise::Streak;
-use super::{GENERATION, Newborn, Preload};
+use super::{Newborn, Preload};
+use crate::fork::Fork;
 use crate::ipc::channel::decode;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -35,6 +36,7 @@ struct Spawn {
     id: u64,
     slot: usize,
     generation: u64,
+    fork: Fork,
 }
 
 /// Nursery → primary.
@@ -52,7 +54,11 @@ pub(crate) enum Answer {
     },
 }
 
+/// Bytes of an answer.
 const LARGEST: usize = 4096;
+
+/// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
+const LARGEST_SPAWN: usize = 96 * 1024;
 
 /// How long a nursery that has closed its socket may take to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -73,6 +79,8 @@ pub(crate) struct Nursery {
 #[derive(Debug)]
 struct Asked {
     slot: usize,
+    /// A [`Spawn`].
+    bytes: Vec<u8>,
     /// The worker's end.
     channel: OwnedFd,
     /// The nursery was told, then.
@@ -154,9 +162,22 @@ impl Nursery {
     }
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
-    pub(crate) fn spawn(&mut self, id: Id, slot: usize, channel: OwnedFd, now: Instant) {
-        self.births.insert(id, Asked { slot, channel, told: None });
+    pub(crate) fn spawn(&mut self, newborn: Newborn, now: Instant) -> io::Result<()> {
+        let Newborn { id, slot, generation, channel, fork, primary: _ } = newborn;
+        let bytes =
+            rmp_serde::to_vec_named(&Spawn { id, slot, generation, fork }).map_err(io::Error::other)?;
+        if bytes.len() > LARGEST_SPAWN {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "its environment takes {} bytes, and no more than {LARGEST_SPAWN} can be handed to the nursery",
+                    bytes.len()
+                ),
+            ));
+        }
+        self.births.insert(Id(id), Asked { slot, bytes, channel, told: None });
         self.ask(now);
+        Ok(())
     }
 
     /// Its next answer.
@@ -189,9 +210,7 @@ impl Nursery {
     fn ask(&mut self, now: Instant) {
         let Some(process) = self.process.as_ref().filter(|process| process.ready) else { return };
         for (id, asked) in self.births.iter_mut().filter(|(_, asked)| asked.told.is_none()) {
-            let spawn = Spawn { id: id.0, slot: asked.slot, generation: GENERATION };
-            let bytes = rmp_serde::to_vec_named(&spawn).map_err(io::Error::other);
-            match bytes.and_then(|bytes| scm::send(&process.socket, &bytes, Some(asked.channel.as_fd()))) {
+            match scm::send(&process.socket, &asked.bytes, Some(asked.channel.as_fd())) {
                 Ok(_) => asked.told = Some(now),
                 // A dead nursery's births are asked of the next.
                 Err(error)
@@ -365,7 +384,7 @@ impl Cradle {
         self.answer(&Answer::Ready)?;
         loop {
             wait_readable(&self.socket)?;
-            let (mut bytes, mut fds) = ([0; LARGEST], Vec::new());
+            let (mut bytes, mut fds) = (vec![0; LARGEST_SPAWN], Vec::new());
             let received = match scm::receive(&self.socket, &mut bytes, &mut fds) {
                 Ok(received) if received.bytes == 0 => std::process::exit(0),
                 Ok(received) => received,
@@ -381,8 +400,8 @@ impl Cradle {
             };
             match fork::fork_sibling() {
                 Ok(Birth::Child) => {
-                    let Spawn { id, slot, generation } = spawn;
-                    return Ok(Newborn { id, slot, generation, channel, primary: self.primary });
+                    let Spawn { id, slot, generation, fork } = spawn;
+                    return Ok(Newborn { id, slot, generation, channel, primary: self.primary, fork });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
                 Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,

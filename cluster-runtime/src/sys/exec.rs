@@ -16,11 +16,15 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
 
 use super::{process, signal};
 
-/// This program, with this process's arguments and with its environment but for what a service manager said to it alone.
-pub(crate) fn this_program() -> Command {
+/// This program with `args`, or this process's own, and with its environment but for what a service manager said to it alone.
+pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    let mut args = std::env::args_os();
-    command.arg0(args.next().unwrap_or_else(|| OsString::from("/proc/self/exe"))).args(args);
+    let mut own = std::env::args_os();
+    command.arg0(own.next().unwrap_or_else(|| OsString::from("/proc/self/exe")));
+    match args {
+        Some(args) => command.args(args),
+        None => command.args(own),
+    };
     for name in process::OF_THE_SERVICE_MANAGER {
         command.env_remove(name);
     }
