@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
+use crate::config::{BadSetting, Output, Restart, Runtime, Settings, Spawn, Workers};
 use crate::event::{Address, Exit};
 use crate::fork::Fork;
 use crate::ipc::birth::{self, Birth};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Worker};
+use crate::primary::lines::Line;
+use crate::primary::output::Ends;
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::report;
@@ -176,6 +178,12 @@ impl Cluster {
         self
     }
 
+    /// Where what workers print goes. Where nothing is said, where the primary's goes. `CLUSTER_OUTPUT` overrides it.
+    pub fn output(mut self, output: Output) -> Cluster {
+        self.settings.output = output;
+        self
+    }
+
     /// Whose place is filled again. `CLUSTER_RESTART` overrides it.
     pub fn restart(mut self, restart: Restart) -> Cluster {
         self.settings.restart = restart;
@@ -259,6 +267,12 @@ impl Cluster {
         callback: impl FnMut(Worker, M) + Send + 'static,
     ) -> Cluster {
         self.callbacks.on_message(callback);
+        self
+    }
+
+    /// See [`Primary::on_output`].
+    pub fn on_output(mut self, callback: impl FnMut(Worker, Line) + Send + 'static) -> Cluster {
+        self.callbacks.on_output(callback);
         self
     }
 
@@ -372,9 +386,14 @@ fn be_worker(
     settings: Settings,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Role> {
-    let Newborn { id, slot, generation, channel, primary, fork } = newborn;
+    let Newborn { id, slot, generation, channel, primary, fork, output } = newborn;
     let birth = worker::Birth { id, slot, generation, primary };
-    match fork.take_on().and_then(|()| worker::begin(birth, channel, settings, unblock)) {
+    // Its output first, so that it is there that it says what else went wrong.
+    let begun = output
+        .map_or(Ok(()), Ends::take_on)
+        .and_then(|()| fork.take_on())
+        .and_then(|()| worker::begin(birth, channel, settings, unblock));
+    match begun {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => stillborn(id, &error),
     }
@@ -389,7 +408,7 @@ fn be_fresh(
 ) -> Role {
     let Birth { id, slot, generation, primary, name } = birth;
     // What else it is given was given by the exec.
-    let newborn = Newborn { id, slot, generation, channel, primary, fork: Fork::new() };
+    let newborn = Newborn { id, slot, generation, channel, primary, fork: Fork::new(), output: None };
     let begun = settings
         .map_err(io::Error::other)
         .and_then(|settings| process::set_name(&name).map(|()| settings))

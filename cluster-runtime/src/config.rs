@@ -53,6 +53,22 @@ pub enum Spawn {
     Exec,
 }
 
+/// Where what workers print goes. Node: `stdio` and `silent` of `setupPrimary`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Where the primary's own goes, as each process writes it.
+    #[default]
+    Inherit,
+    /// There too, by way of the primary: line by line, never one within another, each with the slot, the pid and the generation
+    /// of its worker before it. The callbacks of [`on_output`](crate::Cluster::on_output) are given it besides.
+    Tagged,
+    /// To [`on_output`](crate::Cluster::on_output), and nowhere else.
+    Captured,
+    /// Nowhere.
+    Null,
+}
+
 /// Whose place is filled again after an end that was not asked for. Node fills none by itself: that is `Never`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -75,6 +91,7 @@ pub(crate) struct Settings {
     pub(crate) spawn: Spawn,
     /// What each worker is given.
     pub(crate) fork: Fork,
+    pub(crate) output: Output,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -91,6 +108,7 @@ impl Default for Settings {
             runtime: None,
             spawn: Spawn::Fork,
             fork: Fork::new(),
+            output: Output::Inherit,
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -155,6 +173,15 @@ impl Settings {
         }
         if let Some(v) = one("CLUSTER_CWD") {
             self.fork = self.fork.cwd(v.value);
+        }
+        if let Some(v) = one("CLUSTER_OUTPUT") {
+            self.output = match v.value.as_str() {
+                "inherit" => Output::Inherit,
+                "tagged" => Output::Tagged,
+                "captured" => Output::Captured,
+                "null" => Output::Null,
+                _ => return Err(v.bad("\"inherit\", \"tagged\", \"captured\" or \"null\"")),
+            };
         }
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
@@ -281,6 +308,7 @@ mod tests {
         assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
         assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
         assert_eq!(with("CLUSTER_CWD", "/srv").unwrap().fork, Fork::new().cwd("/srv"));
+        assert_eq!(with("CLUSTER_OUTPUT", "null").unwrap().output, Output::Null);
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
@@ -300,6 +328,7 @@ mod tests {
             ("CLUSTER_THREADS", "0"),
             ("CLUSTER_RUNTIME", "none"),
             ("CLUSTER_SPAWN", "zygote"),
+            ("CLUSTER_OUTPUT", "loud"),
             ("CLUSTER_RESTART", "sometimes"),
             ("CLUSTER_MAX_RESTARTS", "-1"),
             ("CLUSTER_DRAIN_TIMEOUT", "30"),

@@ -138,12 +138,13 @@ mod sys;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
-pub use self::config::{Restart, Runtime, Spawn, Workers};
+pub use self::config::{Output, Restart, Runtime, Spawn, Workers};
 pub use self::error::SendError;
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::fork::Fork;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{Worker, disconnect, fork, fork_with, get, workers};
+pub use self::primary::lines::{Line, Stream};
 pub use self::role::{is_primary, is_worker};
 pub use self::worker::inbox::Messages;
 pub use self::worker::{ThisWorker, shutdown_signal, worker};

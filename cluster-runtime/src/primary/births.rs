@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::nursery::{Answer, Start};
+use super::output::Ends;
 use super::slot::Id;
 use super::step::Input;
 use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, desk, hub};
@@ -40,12 +41,16 @@ impl Loop {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
+        let output = match self.outputs.open(id) {
+            Ok(output) => output,
+            Err(error) => return self.unborn(id, &error),
+        };
         let way = if fork.needs_exec() { Way::Exec } else { self.way()? };
         let (id_, generation, primary) = (id.0, GENERATION, std::process::id());
-        let newborn = Newborn { id: id_, slot, generation, channel: theirs, primary, fork };
+        let newborn = Newborn { id: id_, slot, generation, channel: theirs, primary, fork, output };
         match way {
             Way::Fork => self.fork(id, ours, newborn),
-            Way::Exec => self.exec(id, ours, &newborn),
+            Way::Exec => self.exec(id, ours, newborn),
             Way::Nursery => {
                 hub::open(id, ours);
                 match self.nursery.spawn(newborn, Instant::now()) {
@@ -91,12 +96,15 @@ impl Loop {
         }
     }
 
-    fn exec(&mut self, id: Id, ours: OwnedFd, newborn: &Newborn) -> Turn {
-        let Newborn { slot, generation, primary, ref channel, ref fork, .. } = *newborn;
+    fn exec(&mut self, id: Id, ours: OwnedFd, newborn: Newborn) -> Turn {
+        let Newborn { id: _, slot, generation, channel, primary, fork, output } = newborn;
         let told = process::name()
             .and_then(|name| birth::tell(&ours, &birth::Birth { id: id.0, slot, generation, primary, name }));
         let mut program = exec::this_program(fork.own_args());
         fork.hand_to(&mut program);
+        if let Some(Ends { out, err }) = output {
+            program.stdout(out).stderr(err);
+        }
         match told.and_then(|()| exec::spawn(program, channel.as_fd())) {
             Ok(child) => {
                 hub::open(id, ours);
@@ -125,6 +133,7 @@ impl Loop {
         match watched {
             Ok(child) => {
                 self.children.insert(id, child);
+                self.outputs.attend(id);
                 desk::born(id, pid);
                 self.step(Input::Born { id })
             }
@@ -135,6 +144,7 @@ impl Loop {
     pub(super) fn unborn(&mut self, id: Id, why: &dyn Display) -> Turn {
         report::error(format_args!("starting worker {}: {why}", id.0));
         hub::close(id);
+        self.outputs.close(id, &self.epoll)?;
         desk::forget(id);
         self.step(Input::Unborn { id })
     }

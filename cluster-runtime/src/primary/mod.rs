@@ -13,6 +13,7 @@ use self::callback::Primary;
 use self::lane::Lanes;
 use self::listen::Listeners;
 use self::nursery::{Cradle, Nursery};
+use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
@@ -33,8 +34,11 @@ pub(crate) mod desk;
 mod hear;
 mod hub;
 mod lane;
+pub(crate) mod lines;
 mod listen;
 mod nursery;
+mod outlet;
+pub(crate) mod output;
 mod pick;
 mod slot;
 mod source;
@@ -60,6 +64,8 @@ pub(crate) struct Newborn {
     /// The pid its parent must have.
     pub(crate) primary: u32,
     pub(crate) fork: Fork,
+    /// Nothing where it prints to what the primary does.
+    pub(crate) output: Option<Ends>,
 }
 
 /// Who the loop's caller finds itself to be when it returns early: no longer the primary.
@@ -117,6 +123,7 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nursery: Nursery,
     preload_failed: Option<nursery::Failed>,
+    outputs: Outputs,
     /// What was said of one worker alone, by slot: its replacements are given the same.
     forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
@@ -141,6 +148,7 @@ impl Loop {
         let own = [Signal::TERM, Signal::INT, Signal::QUIT];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
+        let outputs = Outputs::new(settings.output)?;
         Ok(Loop {
             fleet: Fleet::new(rules, ids),
             settings,
@@ -157,6 +165,7 @@ impl Loop {
             preloads,
             nursery: Nursery::default(),
             preload_failed: None,
+            outputs,
             forks: BTreeMap::new(),
             told_threads: false,
         })
@@ -166,6 +175,7 @@ impl Loop {
     pub(crate) fn run(&mut self) -> Turn<Ending> {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
+        self.check_output();
         if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
             self.start_nursery()?;
         }
@@ -181,6 +191,7 @@ impl Loop {
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
+            self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
             for name in self.epoll.wait(timeout)? {
                 match Source::of(name) {
@@ -191,6 +202,8 @@ impl Loop {
                     Source::Child(id) => self.reap(id)?,
                     Source::NurseryAnswer => self.nursery_answered()?,
                     Source::NurseryChild => self.nursery_died()?,
+                    Source::Output(id, stream) => self.listen_to_output(id, stream)?,
+                    Source::Outlet(index) => self.outputs.writable(index),
                 }
             }
             self.tick()?;
@@ -219,6 +232,7 @@ impl Loop {
         }
         self.nursery.end_now()?;
         self.listeners.close();
+        self.outputs.finish();
         hub::close_all();
         desk::close();
         self.signals.restore()

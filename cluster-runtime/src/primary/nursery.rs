@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::output::Ends;
 use super::slot::Id;
 use super::source::Source;
 use super::supervise::Streak;
@@ -83,6 +84,7 @@ struct Asked {
     bytes: Vec<u8>,
     /// The worker's end.
     channel: OwnedFd,
+    output: Option<Ends>,
     /// The nursery was told, then.
     told: Option<Instant>,
 }
@@ -163,7 +165,7 @@ impl Nursery {
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
     pub(crate) fn spawn(&mut self, newborn: Newborn, now: Instant) -> io::Result<()> {
-        let Newborn { id, slot, generation, channel, fork, primary: _ } = newborn;
+        let Newborn { id, slot, generation, channel, fork, output, primary: _ } = newborn;
         let bytes =
             rmp_serde::to_vec_named(&Spawn { id, slot, generation, fork }).map_err(io::Error::other)?;
         if bytes.len() > LARGEST_SPAWN {
@@ -175,7 +177,7 @@ impl Nursery {
                 ),
             ));
         }
-        self.births.insert(Id(id), Asked { slot, bytes, channel, told: None });
+        self.births.insert(Id(id), Asked { slot, bytes, channel, output, told: None });
         self.ask(now);
         Ok(())
     }
@@ -210,7 +212,9 @@ impl Nursery {
     fn ask(&mut self, now: Instant) {
         let Some(process) = self.process.as_ref().filter(|process| process.ready) else { return };
         for (id, asked) in self.births.iter_mut().filter(|(_, asked)| asked.told.is_none()) {
-            match scm::send(&process.socket, &asked.bytes, Some(asked.channel.as_fd())) {
+            let output = asked.output.iter().flat_map(|ends| [ends.out.as_fd(), ends.err.as_fd()]);
+            let fds: Vec<_> = std::iter::once(asked.channel.as_fd()).chain(output).collect();
+            match scm::send_several(&process.socket, &asked.bytes, &fds) {
                 Ok(_) => asked.told = Some(now),
                 // A dead nursery's births are asked of the next.
                 Err(error)
@@ -392,16 +396,20 @@ impl Cradle {
                 Err(error) => return Err(error),
             };
             let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
-            let Some(channel) = fds.pop() else {
+            let mut fds = fds.into_iter();
+            let (channel, out, err) = (fds.next(), fds.next(), fds.next());
+            let Some(channel) = channel.filter(|_| !received.lost_fds) else {
                 let why =
                     "its channel was lost: the limit of open files (RLIMIT_NOFILE) is reached".to_owned();
                 self.answer(&Answer::Unborn { id: spawn.id, why })?;
                 continue;
             };
+            let output = out.zip(err).map(|(out, err)| Ends { out, err });
             match fork::fork_sibling() {
                 Ok(Birth::Child) => {
                     let Spawn { id, slot, generation, fork } = spawn;
-                    return Ok(Newborn { id, slot, generation, channel, primary: self.primary, fork });
+                    let primary = self.primary;
+                    return Ok(Newborn { id, slot, generation, channel, primary, fork, output });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
                 Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,
