@@ -23,6 +23,7 @@ use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::report;
 use crate::role::{self, Process};
+use crate::sys::credentials::Credentials;
 use crate::sys::{process, signal};
 use crate::worker::{self, ThisWorker};
 
@@ -181,6 +182,21 @@ impl Cluster {
     /// Where what workers print goes. Where nothing is said, where the primary's goes. `CLUSTER_OUTPUT` overrides it.
     pub fn output(mut self, output: Output) -> Cluster {
         self.settings.output = output;
+        self
+    }
+
+    /// Who the workers are, by name or number: they become this user, with its groups, at their birth, before any code of
+    /// theirs. The primary stays who it is, and so does the nursery in which [`preload`](Cluster::preload) runs. What the
+    /// primary may not do, and who is not known, ends the cluster with an error. `CLUSTER_USER` overrides it. Node: `uid`.
+    pub fn user(mut self, user: impl Into<String>) -> Cluster {
+        self.settings.user = Some(user.into());
+        self
+    }
+
+    /// The workers' group, by name or number, in place of that of their [`user`](Cluster::user); with no user named, their
+    /// only group. `CLUSTER_GROUP` overrides it. Node: `gid`.
+    pub fn group(mut self, group: impl Into<String>) -> Cluster {
+        self.settings.group = Some(group.into());
         self
     }
 
@@ -350,9 +366,10 @@ fn clustered(
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
     settings.fork.check()?;
+    let credentials = Credentials::of(settings.user.as_deref(), settings.group.as_deref())?;
     signal::expect_children()?;
     process::raise_open_files()?;
-    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
+    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads, credentials.clone())?;
     let ending = match primary.run() {
         Ok(ending) => ending,
         Err(Departure::Broken(error)) => {
@@ -362,13 +379,13 @@ fn clustered(
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
             let (signals, _) = primary.leave();
-            return be_worker(newborn, settings, || signals.restore());
+            return be_worker(newborn, settings, credentials, || signals.restore());
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload, signals), settings, || Ok(()));
+            return be_worker(cradle.serve(preload, signals), settings, credentials, || Ok(()));
         }
     };
     primary.close()?;
@@ -384,6 +401,7 @@ fn clustered(
 fn be_worker(
     newborn: Newborn,
     settings: Settings,
+    credentials: Option<Credentials>,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Role> {
     let Newborn { id, slot, generation, channel, primary, fork, output } = newborn;
@@ -392,11 +410,20 @@ fn be_worker(
     let begun = output
         .map_or(Ok(()), Ends::take_on)
         .and_then(|()| fork.take_on())
+        .and_then(|()| become_user(credentials, &settings))
         .and_then(|()| worker::begin(birth, channel, settings, unblock));
     match begun {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => stillborn(id, &error),
     }
+}
+
+/// Before the worker asks to be told of the primary's death: the kernel forgets that when the user changes.
+fn become_user(credentials: Option<Credentials>, settings: &Settings) -> io::Result<()> {
+    let Some(credentials) = credentials else { return Ok(()) };
+    credentials
+        .take_on()
+        .map_err(|error| io::Error::new(error.kind(), format!("{}{error}", settings.told_user())))
 }
 
 /// In the fresh image of a worker by exec. The settings are its own: of its own environment and of what its `main` said.
@@ -412,7 +439,7 @@ fn be_fresh(
     let begun = settings
         .map_err(io::Error::other)
         .and_then(|settings| process::set_name(&name).map(|()| settings))
-        .and_then(|settings| be_worker(newborn, settings, signal::release));
+        .and_then(|settings| be_worker(newborn, settings, None, signal::release));
     let preloaded = begun.and_then(|role| {
         preloads
             .map_or(Ok(()), |preloads| preloads()())

@@ -92,6 +92,8 @@ pub(crate) struct Settings {
     /// What each worker is given.
     pub(crate) fork: Fork,
     pub(crate) output: Output,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -109,6 +111,8 @@ impl Default for Settings {
             spawn: Spawn::Fork,
             fork: Fork::new(),
             output: Output::Inherit,
+            user: None,
+            group: None,
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -183,6 +187,8 @@ impl Settings {
                 _ => return Err(v.bad("\"inherit\", \"tagged\", \"captured\" or \"null\"")),
             };
         }
+        self.user = variable("CLUSTER_USER").or(self.user);
+        self.group = variable("CLUSTER_GROUP").or(self.group);
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
                 "always" => Restart::Always,
@@ -253,6 +259,17 @@ impl Settings {
         })
     }
 
+    /// What was tried, where a worker could not become who it was to be.
+    pub(crate) fn told_user(&self) -> String {
+        let named = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!("{what} {name}"));
+        let named: Vec<_> =
+            [named("user", &self.user), named("group", &self.group)].into_iter().flatten().collect();
+        match named.is_empty() {
+            true => String::new(),
+            false => format!("as {}, which only root may become: ", named.join(", ")),
+        }
+    }
+
     /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
     pub(crate) fn max_restarts(&self) -> u32 {
         self.max_restarts
@@ -309,6 +326,8 @@ mod tests {
         assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
         assert_eq!(with("CLUSTER_CWD", "/srv").unwrap().fork, Fork::new().cwd("/srv"));
         assert_eq!(with("CLUSTER_OUTPUT", "null").unwrap().output, Output::Null);
+        assert_eq!(with("CLUSTER_USER", "nobody").unwrap().user.as_deref(), Some("nobody"));
+        assert_eq!(with("CLUSTER_GROUP", "9").unwrap().group.as_deref(), Some("9"));
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));

@@ -105,12 +105,15 @@ impl Loop {
         if let Some(Ends { out, err }) = output {
             program.stdout(out).stderr(err);
         }
-        match told.and_then(|()| exec::spawn(program, channel.as_fd())) {
+        match told.and_then(|()| exec::spawn(program, channel.as_fd(), self.credentials.clone())) {
             Ok(child) => {
                 hub::open(id, ours);
                 self.born(id, child)
             }
-            Err(error) => self.unborn(id, &format_args!("by exec of this program: {error}")),
+            Err(error) => {
+                let user = self.settings.told_user();
+                self.unborn(id, &format_args!("by exec of this program: {user}{error}"))
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use crate::event::Signal;
 use crate::fork::Fork;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
+use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
@@ -124,6 +125,8 @@ pub(crate) struct Loop {
     nursery: Nursery,
     preload_failed: Option<nursery::Failed>,
     outputs: Outputs,
+    /// Who workers by exec become; those that are forked do so themselves.
+    credentials: Option<Credentials>,
     /// What was said of one worker alone, by slot: its replacements are given the same.
     forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
@@ -136,6 +139,7 @@ impl Loop {
         ids: Ids,
         callbacks: Primary,
         preloads: Option<Preloads>,
+        credentials: Option<Credentials>,
     ) -> io::Result<Loop> {
         let rules = Rules {
             restart: settings.restart,
@@ -166,6 +170,7 @@ impl Loop {
             nursery: Nursery::default(),
             preload_failed: None,
             outputs,
+            credentials,
             forks: BTreeMap::new(),
             told_threads: false,
         })
