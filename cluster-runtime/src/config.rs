@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::event::Address;
+use crate::fork::Fork;
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -54,6 +55,22 @@ pub enum Spawn {
     Exec,
 }
 
+/// Where what workers print goes. Node: `stdio` and `silent` of `setupPrimary`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Where the primary's own goes, as each process writes it.
+    #[default]
+    Inherit,
+    /// There too, by way of the primary: line by line, never one within another, each with the slot, the pid and the generation
+    /// of its worker before it. The callbacks of [`on_output`](crate::Cluster::on_output) are given it besides.
+    Tagged,
+    /// To [`on_output`](crate::Cluster::on_output), and nowhere else.
+    Captured,
+    /// Nowhere.
+    Null,
+}
+
 /// Whose place is filled again after an end that was not asked for. Node fills none by itself: that is `Never`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -86,6 +103,11 @@ pub struct Settings {
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
     pub(crate) spawn: Spawn,
+    /// What each worker is given.
+    pub(crate) fork: Fork,
+    pub(crate) output: Output,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -106,6 +128,10 @@ impl Default for Settings {
             threads: 1,
             runtime: None,
             spawn: Spawn::Fork,
+            fork: Fork::new(),
+            output: Output::Inherit,
+            user: None,
+            group: None,
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -171,6 +197,20 @@ impl Settings {
                 _ => return Err(v.bad("\"fork\" or \"exec\"")),
             };
         }
+        if let Some(v) = one("CLUSTER_CWD") {
+            self.fork = self.fork.cwd(v.value);
+        }
+        if let Some(v) = one("CLUSTER_OUTPUT") {
+            self.output = match v.value.as_str() {
+                "inherit" => Output::Inherit,
+                "tagged" => Output::Tagged,
+                "captured" => Output::Captured,
+                "null" => Output::Null,
+                _ => return Err(v.bad("\"inherit\", \"tagged\", \"captured\" or \"null\"")),
+            };
+        }
+        self.user = variable("CLUSTER_USER").or(self.user);
+        self.group = variable("CLUSTER_GROUP").or(self.group);
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
                 "always" => Restart::Always,
@@ -266,6 +306,17 @@ impl Settings {
         })
     }
 
+    /// What was tried, where a worker could not become who it was to be.
+    pub(crate) fn told_user(&self) -> String {
+        let named = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!("{what} {name}"));
+        let named: Vec<_> =
+            [named("user", &self.user), named("group", &self.group)].into_iter().flatten().collect();
+        match named.is_empty() {
+            true => String::new(),
+            false => format!("as {}, which only root may become: ", named.join(", ")),
+        }
+    }
+
     /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
     pub fn max_restarts(&self) -> u32 {
         self.max_restarts
@@ -337,6 +388,10 @@ mod tests {
         assert_eq!(with("CLUSTER_THREADS", "4").unwrap().threads, 4);
         assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
         assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
+        assert_eq!(with("CLUSTER_CWD", "/srv").unwrap().fork, Fork::new().cwd("/srv"));
+        assert_eq!(with("CLUSTER_OUTPUT", "null").unwrap().output, Output::Null);
+        assert_eq!(with("CLUSTER_USER", "nobody").unwrap().user.as_deref(), Some("nobody"));
+        assert_eq!(with("CLUSTER_GROUP", "9").unwrap().group.as_deref(), Some("9"));
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
@@ -358,6 +413,7 @@ mod tests {
             ("CLUSTER_THREADS", "0"),
             ("CLUSTER_RUNTIME", "none"),
             ("CLUSTER_SPAWN", "zygote"),
+            ("CLUSTER_OUTPUT", "loud"),
             ("CLUSTER_RESTART", "sometimes"),
             ("CLUSTER_MAX_RESTARTS", "-1"),
             ("CLUSTER_DRAIN_TIMEOUT", "30"),

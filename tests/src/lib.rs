@@ -21,7 +21,7 @@ pub mod sockets;
 mod story;
 mod wait;
 
-pub use plan::{Plan, by_exec, can_inject, forks};
+pub use plan::{Plan, by_exec, can_inject, forks, is_root};
 pub use running::Cluster;
 pub use rustix::process::Signal;
 pub use story::{Event, Exited, Forked, Story};

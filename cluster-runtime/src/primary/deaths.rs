@@ -34,6 +34,7 @@ impl Loop {
         for packet in hub::last_words(id) {
             self.heard(id, packet)?;
         }
+        self.last_output(id)?;
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
         if let Some(member) = self.fleet.member(id) {

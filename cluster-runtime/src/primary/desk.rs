@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
 use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
+use crate::fork::Fork;
 use crate::ipc::channel::Encoded;
 use crate::ipc::frame::Head;
 
@@ -29,6 +31,8 @@ struct Desk {
     ids: Ids,
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
+    /// What those are to be given that [`fork`] and [`fork_with`] were asked for.
+    forks: BTreeMap<Id, Fork>,
     /// There is no primary: what is ordered can only be told to this very process.
     unclustered: bool,
 }
@@ -234,6 +238,25 @@ impl fmt::Debug for Worker {
 /// Outside of a primary that runs. Unclustered it does not panic: it says that it does nothing, and the handle is of a
 /// worker that is dead.
 pub fn fork() -> Worker {
+    add(Fork::new())
+}
+
+/// Adds a worker, as [`fork`] does, with an environment, a working directory or arguments of its own. Whoever takes its place
+/// is given the same. Node: `cluster.fork(env)`.
+///
+/// # Errors
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name or value that no process can be given, and the error of a
+/// directory that can't be found. Nothing was done then. One that is gone when it is needed again is reported, and tried again
+/// later.
+///
+/// # Panics
+/// As [`fork`].
+pub fn fork_with(fork: Fork) -> io::Result<Worker> {
+    fork.check()?;
+    Ok(add(fork))
+}
+
+fn add(fork: Fork) -> Worker {
     let worker = DESK.with_borrow_mut(|desk| {
         let desk = desk.as_mut()?;
         let worker = Worker::new(desk.ids.next());
@@ -246,6 +269,7 @@ pub fn fork() -> Worker {
             return Some(worker);
         }
         desk.workers.insert(worker.id, worker.clone());
+        desk.forks.insert(worker.id, fork);
         desk.tray.push_back(Input::Fork { id: worker.id });
         Some(worker)
     });
@@ -306,7 +330,13 @@ fn signal_here(signal: Signal) {
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
-    DESK.set(Some(Desk { ids, workers: BTreeMap::new(), tray: VecDeque::new(), unclustered: false }));
+    DESK.set(Some(Desk {
+        ids,
+        workers: BTreeMap::new(),
+        tray: VecDeque::new(),
+        forks: BTreeMap::new(),
+        unclustered: false,
+    }));
 }
 
 /// Opens it where the body runs in the process that was started: with that one worker.
@@ -315,7 +345,8 @@ pub(crate) fn open_unclustered(alone: Alone) {
     let workers = BTreeMap::from([(worker.id, worker)]);
     let ids = Ids::default();
     ids.next();
-    DESK.set(Some(Desk { ids, workers, tray: VecDeque::new(), unclustered: true }));
+    let (tray, forks) = (VecDeque::new(), BTreeMap::new());
+    DESK.set(Some(Desk { ids, workers, tray, forks, unclustered: true }));
 }
 
 /// Closes it: the cluster has ended, or this is a child.
@@ -326,6 +357,11 @@ pub(crate) fn close() {
 /// The oldest thing on the tray.
 pub(crate) fn next_order() -> Option<Input> {
     DESK.with_borrow_mut(|desk| desk.as_mut()?.tray.pop_front())
+}
+
+/// What this one is to be given, if it was asked for here. Told once.
+pub(super) fn fork_of(id: Id) -> Option<Fork> {
+    DESK.with_borrow_mut(|desk| desk.as_mut()?.forks.remove(&id))
 }
 
 /// The handle of a worker.
@@ -367,7 +403,9 @@ pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
 /// Takes a worker off that will not be.
 pub(crate) fn forget(id: Id) {
     DESK.with_borrow_mut(|desk| {
-        if let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.remove(&id)) {
+        let Some(desk) = desk else { return };
+        desk.forks.remove(&id);
+        if let Some(worker) = desk.workers.remove(&id) {
             worker.record.state.set(State::Dead);
             worker.record.connected.set(false);
         }

@@ -13,13 +13,16 @@ use self::callback::Primary;
 use self::lane::Lanes;
 use self::listen::Listeners;
 use self::nursery::{Cradle, Nursery};
+use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
+use crate::fork::Fork;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
+use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
@@ -33,8 +36,11 @@ pub(crate) mod desk;
 mod hear;
 mod hub;
 mod lane;
+pub(crate) mod lines;
 mod listen;
 mod nursery;
+mod outlet;
+pub(crate) mod output;
 mod own;
 mod pick;
 mod relay;
@@ -61,6 +67,9 @@ pub(crate) struct Newborn {
     pub(crate) channel: OwnedFd,
     /// The pid its parent must have.
     pub(crate) primary: u32,
+    pub(crate) fork: Fork,
+    /// Nothing where it prints to what the primary does.
+    pub(crate) output: Option<Ends>,
 }
 
 /// Who the loop's caller finds itself to be when it returns early: no longer the primary.
@@ -118,6 +127,11 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nursery: Nursery,
     preload_failed: Option<nursery::Failed>,
+    outputs: Outputs,
+    /// Who workers by exec become; those that are forked do so themselves.
+    credentials: Option<Credentials>,
+    /// What was said of one worker alone, by slot: its replacements are given the same.
+    forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
 }
@@ -128,6 +142,7 @@ impl Loop {
         ids: Ids,
         callbacks: Primary,
         preloads: Option<Preloads>,
+        credentials: Option<Credentials>,
     ) -> io::Result<Loop> {
         let rules = Rules {
             restart: settings.restart,
@@ -140,6 +155,7 @@ impl Loop {
         let own = [Signal::TERM, Signal::INT, Signal::QUIT];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
+        let outputs = Outputs::new(settings.output)?;
         Ok(Loop {
             fleet: Fleet::new(rules, ids),
             epoll,
@@ -156,6 +172,9 @@ impl Loop {
             nursery: Nursery::default(),
             preload_failed: None,
             settings,
+            outputs,
+            credentials,
+            forks: BTreeMap::new(),
             told_threads: false,
         })
     }
@@ -165,6 +184,7 @@ impl Loop {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
         self.bind_all()?;
+        self.check_output();
         if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
             self.start_nursery()?;
         }
@@ -179,6 +199,7 @@ impl Loop {
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
+            self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
             for name in self.epoll.wait(timeout)? {
                 match Source::of(name) {
@@ -189,6 +210,8 @@ impl Loop {
                     Source::Child(id) => self.reap(id)?,
                     Source::NurseryAnswer => self.nursery_answered()?,
                     Source::NurseryChild => self.nursery_died()?,
+                    Source::Output(id, stream) => self.listen_to_output(id, stream)?,
+                    Source::Outlet(index) => self.outputs.writable(index),
                 }
                 // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
                 // told to leave, and that has gone by now, went as it was told.
@@ -223,6 +246,7 @@ impl Loop {
         self.nursery.end_now()?;
         self.listeners.close();
         ask::end();
+        self.outputs.finish();
         hub::close_all();
         own::clear();
         desk::close();

@@ -1,5 +1,6 @@
 //! What wakes the loop.
 
+use super::lines::Stream;
 use super::slot::Id;
 use crate::ipc::message::{LaneId, ListenerId};
 
@@ -13,6 +14,10 @@ pub(super) enum Source {
     Child(Id),
     NurseryChild,
     NurseryAnswer,
+    /// What a worker prints.
+    Output(Id, Stream),
+    /// Where the primary does, by its index.
+    Outlet(usize),
 }
 
 impl Source {
@@ -27,6 +32,9 @@ impl Source {
             Source::Child(id) => (4, id.0),
             Source::NurseryChild => (5, 0),
             Source::NurseryAnswer => (6, 0),
+            Source::Output(id, Stream::Stdout) => (7, id.0),
+            Source::Output(id, Stream::Stderr) => (8, id.0),
+            Source::Outlet(index) => (9, index as u64),
         };
         kind << Source::SHIFT | id
     }
@@ -40,6 +48,9 @@ impl Source {
             4 => Source::Child(Id(id)),
             5 => Source::NurseryChild,
             6 => Source::NurseryAnswer,
+            7 => Source::Output(Id(id), Stream::Stdout),
+            8 => Source::Output(Id(id), Stream::Stderr),
+            9 => Source::Outlet(id as usize),
             _ => Source::Signals,
         }
     }
@@ -59,6 +70,9 @@ mod tests {
             Source::Child(Id(u64::MAX >> 8)),
             Source::NurseryChild,
             Source::NurseryAnswer,
+            Source::Output(Id(9), Stream::Stdout),
+            Source::Output(Id(9), Stream::Stderr),
+            Source::Outlet(1),
         ] {
             assert_eq!(Source::of(source.name()), source);
         }

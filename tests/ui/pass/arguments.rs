@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod all {
-    use cluster::{Address, Exit, Primary, Worker};
+    use cluster::{Address, Exit, Line, Primary, Worker};
 
     #[cluster::main(
         workers = "cpus",
@@ -10,6 +10,12 @@ mod all {
         runtime = "multi_thread",
         swap = true,
         spawn = "exec",
+        cwd = "/",
+        env = ["NAME=value", "EMPTY="],
+        args = [],
+        output = "captured",
+        user = "nobody",
+        group = "65534",
         restart = "on-failure",
         max_restarts = 0,
         restart_window = "1m",
@@ -27,6 +33,7 @@ mod all {
         on_message_with = received,
         on_ask = answer,
         on_disconnect = <Log as Disconnected>::disconnected,
+        on_output = printed,
         on_exit = goodbye,
     )]
     pub async fn main() {}
@@ -50,6 +57,7 @@ mod all {
     fn answer(_: Worker, question: u8) -> u8 {
         question
     }
+    fn printed(_: Worker, _: Line) {}
 
     fn goodbye(_: Worker, _: Exit) {}
 
