@@ -9,6 +9,7 @@
 
 pub mod announce;
 mod audit;
+pub mod channel;
 pub mod client;
 pub mod load;
 mod plan;

@@ -478,3 +478,7 @@ fn reset(event: impl AsFd) -> io::Result<()> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
