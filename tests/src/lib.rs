@@ -9,12 +9,15 @@
 
 pub mod announce;
 mod audit;
+pub mod channel;
 pub mod client;
 pub mod control;
 pub mod echo;
 pub mod load;
+pub mod messages;
 mod plan;
 pub mod process;
+pub mod questions;
 mod running;
 pub mod serve;
 pub mod sockets;
