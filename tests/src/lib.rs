@@ -10,6 +10,7 @@
 pub mod announce;
 mod audit;
 pub mod client;
+pub mod judged;
 pub mod load;
 mod plan;
 pub mod process;
