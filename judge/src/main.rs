@@ -18,7 +18,7 @@ Asks a server in all the ways in which clients ask, and judges every answer.
   --clients CREW      only these clients, such as keep-alive=8@300ms: kind, how many, longest pause;
                       may be given more than once. Kinds: one-shot, preconnect, keep-alive,
                       pipelined, slow-answer, upload, download, half-close, websocket
-  --body BYTES        size of the bodies of uploads and downloads (262144)
+  --body BYTES        size of the bodies of uploads and downloads (1048576)
   --timeout SECONDS   how long a request may take (10)
   --seed N            where pauses and orders come from (1)
   --may-stop          the server may be stopped meanwhile: then it may refuse, but never open again

@@ -121,6 +121,13 @@ impl FromStr for Crew {
     }
 }
 
+/// As it is read: the name of its rows.
+impl fmt::Display for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}@{}ms", self.kind.name(), self.clients, self.pause.as_millis())
+    }
+}
+
 /// Reads `250ms` or `3s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, scale) = match text.strip_suffix("ms") {
@@ -157,12 +164,12 @@ impl Plan {
         let crew = |kind, clients, pause| Crew { kind, clients, pause: Duration::from_millis(pause) };
         let crews = vec![
             crew(Kind::OneShot, 4, 20),
-            crew(Kind::Preconnect, 2, 300),
-            crew(Kind::KeepAlive, 6, 300),
+            crew(Kind::Preconnect, 2, 500),
+            crew(Kind::KeepAlive, 6, 500),
             crew(Kind::Pipelined, 1, 50),
             crew(Kind::SlowAnswer, 2, 100),
-            crew(Kind::Upload, 2, 20),
-            crew(Kind::Download, 2, 10),
+            crew(Kind::Upload, 2, 5),
+            crew(Kind::Download, 2, 5),
             crew(Kind::HalfClose, 2, 20),
             crew(Kind::WebSocket, 4, 50),
         ];
@@ -170,7 +177,7 @@ impl Plan {
             addresses: addresses.into_iter().collect(),
             crews,
             timeout: Duration::from_secs(10),
-            body: 256 * 1024,
+            body: 1 << 20,
             seed: 1,
             may_stop: false,
         }
@@ -185,6 +192,7 @@ mod tests {
     fn what_a_person_writes_is_read_or_refused() {
         let crew: Crew = "keep-alive=8@300ms".parse().unwrap();
         assert_eq!(crew, Crew { kind: Kind::KeepAlive, clients: 8, pause: Duration::from_millis(300) });
+        assert_eq!(crew.to_string().parse(), Ok(crew));
         assert_eq!("upload=1".parse::<Crew>().unwrap().pause, Duration::ZERO);
         for wrong in ["upload", "upload=x", "download=1@5", "download=1@s", "slow=3", ""] {
             assert!(wrong.parse::<Crew>().is_err(), "{wrong}");

@@ -118,7 +118,7 @@ impl fmt::Display for End {
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Which row of the table it belongs to: the kind of client and the server's address.
+    /// Which row of the table it belongs to: the crew and the server's address.
     pub client: Arc<str>,
     /// The request's id, which no other request of this trial has.
     pub id: u64,
@@ -196,7 +196,7 @@ impl fmt::Display for Record {
             self.client,
             self.id,
             self.connection,
-            if self.idle { ", idle before," } else { "" },
+            if self.idle { " (idle before)" } else { "" },
             if self.local.is_empty() { String::new() } else { format!(" from {}", self.local) },
             self.written,
             self.size,

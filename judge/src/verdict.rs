@@ -42,7 +42,7 @@ impl Row {
         }
     }
 
-    /// The kind of client and the address.
+    /// The crew and the address.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -60,14 +60,16 @@ impl Row {
         self.gap
     }
 
-    fn enter(&mut self, record: &Record) {
+    fn enter(&mut self, record: &Record, is_over: bool) {
         let class = record.class();
         let end = record.began + record.took;
         self.counts[class as usize] += 1;
         if class == Class::Ok {
             let micros = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX);
             self.latencies.saturating_record(micros);
-            self.gap = self.gap.max(end.saturating_sub(self.last_ok));
+            if !is_over {
+                self.gap = self.gap.max(end.saturating_sub(self.last_ok));
+            }
             self.last_ok = self.last_ok.max(end);
         }
         if class == Class::Refused {
@@ -86,12 +88,13 @@ pub struct Verdict {
     took: Duration,
     seed: u64,
     may_stop: bool,
+    is_over: bool,
 }
 
 impl Verdict {
     pub(crate) fn new(plan: &Plan) -> Self {
         let row = |address: &crate::Address, crew: &crate::Crew| {
-            Row::new(format!("{} {address}", crew.kind.name()), address.to_string())
+            Row::new(format!("{crew} {address}"), address.to_string())
         };
         let each =
             plan.addresses.iter().flat_map(|address| plan.crews.iter().map(move |crew| row(address, crew)));
@@ -103,14 +106,16 @@ impl Verdict {
             took: Duration::ZERO,
             seed: plan.seed,
             may_stop: plan.may_stop,
+            is_over: false,
         }
     }
 
     pub(crate) fn enter(&mut self, row: usize, record: Record) {
-        self.rows[row].enter(&record);
-        self.all.enter(&record);
-        let class = record.class();
-        if class.is_bad() && !(class == Class::Refused && self.may_stop) && self.bad.len() < SHOWN {
+        // After the end nobody begins anything, so who is answered late leaves a gap that says nothing.
+        let is_over = self.is_over;
+        self.rows[row].enter(&record, is_over);
+        self.all.enter(&record, is_over);
+        if self.is_bad(record.class()) && self.bad.len() < SHOWN {
             self.bad.push(record);
         }
     }
@@ -125,7 +130,7 @@ impl Verdict {
     }
 
     pub(crate) fn end(&mut self, at: Duration) {
-        self.took = at;
+        (self.took, self.is_over) = (at, true);
         if !self.may_stop {
             for row in self.rows.iter_mut().chain([&mut self.all]) {
                 row.gap = row.gap.max(at.saturating_sub(row.last_ok));
@@ -168,8 +173,7 @@ impl Verdict {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.failures.clone();
         for class in Class::ALL {
-            let legal = !class.is_bad() || class == Class::Refused && self.may_stop;
-            if !legal && self.count(class) > 0 {
+            if self.is_bad(class) && self.count(class) > 0 {
                 faults.push(format!("{} {}", self.count(class), class.name()));
             }
         }
@@ -180,6 +184,11 @@ impl Verdict {
             faults.extend(self.reopened());
         }
         faults
+    }
+
+    /// Whoever may be stopped may refuse; more about it in [`reopened`](Self::reopened).
+    fn is_bad(&self, class: Class) -> bool {
+        class.is_bad() && !(self.may_stop && class == Class::Refused)
     }
 
     /// Whoever has stopped takes nobody on who knocks after somebody was refused.
@@ -200,7 +209,8 @@ impl Verdict {
     /// One line for a person who waits.
     #[must_use]
     pub fn progress(&self) -> String {
-        let bad: u64 = Class::ALL.iter().filter(|class| class.is_bad()).map(|class| self.count(*class)).sum();
+        let bad: u64 =
+            Class::ALL.iter().filter(|class| self.is_bad(**class)).map(|class| self.count(*class)).sum();
         let (ok, idle) = (self.count(Class::Ok), self.count(Class::IdleClose));
         format!("{:>4} s: {ok} ok, {idle} idle closes, {bad} bad", self.took.as_secs())
     }

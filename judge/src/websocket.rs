@@ -184,7 +184,10 @@ impl Client {
             Err(error) => ended(error),
             Ok(()) => loop {
                 match talk.socket.read() {
-                    Ok(Message::Close(_)) => answered = true,
+                    Ok(Message::Close(_)) => {
+                        answered = true;
+                        record.took = self.ledger.now() - record.began;
+                    }
                     Ok(Message::Text(text)) if text == BYE => {}
                     Ok(Message::Ping(_) | Message::Pong(_)) => {}
                     Ok(got) => break talk.stray(&got),

@@ -17,8 +17,8 @@ type Socketed = WebSocket<TcpStream>;
 
 /// A server that treats each connection like this, one after the other.
 fn server(treat: impl Fn(TcpStream) + Send + 'static) -> Address {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("its address");
     thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(treat));
     Address::Tcp(address)
 }
@@ -33,7 +33,7 @@ fn request(stream: &mut TcpStream) -> Option<u64> {
         }
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8(head).expect("a head of text");
     head.split('/').nth(2)?.parse().ok()
 }
 
@@ -76,7 +76,7 @@ fn verdict(kind: Kind, address: Address, class: Class, count: u64) -> Verdict {
     let mut plan = Plan::on([address]);
     plan.crews = vec![Crew { kind, clients: 1, pause: Duration::from_millis(100) }];
     plan.timeout = Duration::from_millis(if class == Timeout { 100 } else { 10_000 });
-    let trial = plan.begin().unwrap();
+    let trial = plan.begin().expect("start a client");
     assert!(trial.each_has(class, count), "{}", trial.verdict());
     trial.stop()
 }
@@ -168,7 +168,7 @@ fn another_body_or_status_corrupt() {
 fn a_body_with_one_wrong_byte_corrupt() {
     let address = server(|mut stream| {
         let id = request(&mut stream).unwrap();
-        let mut body = content::bytes(id, 256 * 1024);
+        let mut body = content::bytes(id, 1 << 20);
         body[200_000] ^= 1;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
