@@ -6,6 +6,8 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
 
+use crate::listen::addresses;
+
 /// All errors of one attribute, so that a user meets them together and not one a build.
 #[derive(Default)]
 pub(crate) struct Errors(Option<Error>);
@@ -39,6 +41,7 @@ pub(crate) enum Value {
     Millis(u64),
     Secs(u64),
     Function(syn::ExprPath),
+    Addresses(Vec<LitStr>),
 }
 
 /// Its variants are named as the runtime's are.
@@ -67,6 +70,7 @@ enum Takes {
     Duration,
     Bool,
     Function,
+    Addresses,
     Crate,
 }
 
@@ -85,6 +89,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
+    ("listen", Takes::Addresses, "[\"127.0.0.1:8000\"]"),
     ("preload", Takes::Function, "warm_up"),
     ("primary", Takes::Function, "setup"),
     ("on_fork", Takes::Function, "forked"),
@@ -260,6 +265,9 @@ impl Takes {
     /// The value of a builder call; nothing if it is not of the right kind at all.
     fn read(self, name: &Ident, expr: &Expr) -> Option<syn::Result<Value>> {
         let lit = match expr {
+            _ if matches!(self, Takes::Addresses) => {
+                return Some(addresses(expr)?.map(Value::Addresses));
+            }
             Expr::Lit(lit) => &lit.lit,
             Expr::Path(path) if matches!(self, Takes::Function) => {
                 return Some(Ok(Value::Function(path.clone())));
@@ -314,6 +322,7 @@ impl Takes {
             Takes::Duration => "a duration in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",
+            Takes::Addresses => "addresses in quotes",
             Takes::Crate => "a path",
         }
     }

@@ -195,6 +195,7 @@ impl Value {
                 quote_spanned!(span=> ::std::time::Duration::from_secs(#secs))
             }
             Value::Function(path) => path.into_token_stream(),
+            Value::Addresses(addresses) => quote_spanned!(span=> [#(#addresses),*]),
         }
     }
 }

@@ -47,7 +47,7 @@ fn every_argument() {
     let args = quote! {
         workers = 4, threads = 2, runtime = "multi_thread", restart = "on-failure", max_restarts = 0,
         restart_window = "1m", startup_timeout = "1h", drain_timeout = "250ms", max_connections = 10_000usize,
-        preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
+        listen = ["127.0.0.1:8000", "unix:/run/app.sock"], preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
         on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_disconnect = disconnected,
         on_exit = goodbye, crate = "my::cluster",
     };

@@ -2,6 +2,7 @@
 
 mod args;
 mod expand;
+mod listen;
 mod swap;
 
 /// Turns `main` into a cluster: the process that was started becomes the primary, and the body runs in its workers.
@@ -62,6 +63,12 @@ mod swap;
 /// | `threads` | a number from 1 | threads that serve, in each worker | 1 | `CLUSTER_THREADS` |
 /// | `runtime` | `"actix"`, `"current_thread"`, `"multi_thread"`, `"none"` | what runs the body. `"actix"` is an actix system (feature `actix`), as under `#[actix_web::main]`; the next two are tokio's; `"none"` is for a `fn main` that is not `async` | `"actix"` where that feature is on, else `"current_thread"`, or `"multi_thread"` if `threads` is more than 1 | `CLUSTER_RUNTIME` |
 /// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or wait in the listen backlog | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
+///
+/// ## Where
+///
+/// | argument | value | meaning | default |
+/// | --- | --- | --- | --- |
+/// | `listen` | an address, or several in brackets: `["127.0.0.1:8000", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"]` | the primary binds these before the first worker is there, and nothing else ever after: a worker that asks for another address is told "permission denied". One that can't be bound ends the program at once | whatever workers ask for |
 ///
 /// ## Life and death of a worker
 ///

@@ -17,7 +17,7 @@ use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload,
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::signal::Signals;
-use crate::sys::{fork, process, signal};
+use crate::sys::{fork, inherited, process, signal};
 use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -93,7 +93,8 @@ impl End {
                     Hint::None => "",
                     Hint::NobodyBound => {
                         ". No worker has asked the cluster for a socket: one that binds by itself meets \"address in \
-                         use\" where another has; import cluster::actix::HttpServer"
+                         use\" where another has; import cluster::actix::HttpServer, or cluster::net \
+                         for other servers"
                     }
                 };
                 // A worker that returned without a word is not well either, unless that was its job.
@@ -185,6 +186,15 @@ impl Cluster {
         self
     }
 
+    /// Binds these before the first worker is there, and nothing else ever after: `"127.0.0.1:8000"`, `"[::]:80"`,
+    /// `"unix:/run/app.sock"`, `"udp:0.0.0.0:53"`. A worker gets what it asks for if it is among these, and "permission
+    /// denied" if it is not. They stay open until the end, whether or not any worker has a use for them. One that can't be
+    /// bound ends the program at once, with status 1. Where nothing is said, the primary binds what workers ask for.
+    pub fn listen<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Cluster {
+        self.settings.listen.extend(addresses.into_iter().map(Into::into));
+        self
+    }
+
     /// What is to be built once and shared by all workers, copy-on-write. Runs in a process of its own, the nursery,
     /// from which the workers are forked; it must leave no thread running, and be done within
     /// [`startup_timeout`](Cluster::startup_timeout). If it fails the cluster ends. A nursery that dies later is replaced,
@@ -250,6 +260,10 @@ impl Cluster {
             let error = "a cluster can't be started in a worker of another: start a program for it";
             report::error(format_args!("{error}"));
             return Role::Primary(End { code: 1, error: Some(error.into()) });
+        }
+        // Before anything of ours is open.
+        if let Err(error) = inherited::note() {
+            return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
         }
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let settings = match settings.with_environment(variable) {

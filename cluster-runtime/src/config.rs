@@ -1,8 +1,11 @@
 //! The cluster's settings: validated values, and what the environment says of them.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use crate::event::Address;
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -64,6 +67,10 @@ pub(crate) struct Settings {
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: Option<usize>,
+    /// As it was written.
+    pub(crate) listen: Vec<String>,
+    /// As it was read.
+    pub(crate) addresses: Vec<Address>,
 }
 
 impl Default for Settings {
@@ -78,6 +85,8 @@ impl Default for Settings {
             startup_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
+            listen: Vec::new(),
+            addresses: Vec::new(),
         }
     }
 }
@@ -182,7 +191,25 @@ impl Settings {
                 self.threads
             )));
         }
+        self.addresses = self.listen.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
         Ok(self)
+    }
+
+    /// Whether a worker may bind this by itself.
+    pub(crate) fn allow(&self, address: &Address) -> io::Result<()> {
+        match self.addresses.is_empty() || self.addresses.contains(address) {
+            true => Ok(()),
+            false => Err(self.forbid(address)),
+        }
+    }
+
+    /// What a worker is told that asks for anything else.
+    pub(crate) fn forbid(&self, address: &Address) -> io::Error {
+        let listen = self.listen.join(", ");
+        let message = format!(
+            "a worker asks for {address}, and this cluster listens on what `listen` names only: {listen}"
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, message)
     }
 
     /// What runs the body, where nobody said.
@@ -201,6 +228,23 @@ impl Settings {
     pub(crate) fn max_restarts(&self) -> u32 {
         self.max_restarts
             .unwrap_or_else(|| u32::try_from(self.workers.count()).unwrap_or(u32::MAX).saturating_mul(5))
+    }
+}
+
+fn address(text: &str) -> Result<Address, BadSetting> {
+    let bad = |why: &dyn fmt::Display| {
+        Err(BadSetting(format!(
+            "`listen` can't be {text:?}: {why}; it takes addresses such as \"127.0.0.1:8000\", \"[::]:80\", \
+             \"unix:/run/app.sock\" and \"udp:0.0.0.0:53\""
+        )))
+    };
+    match Address::parse(text) {
+        Some(Address::Unix(path)) => match std::path::absolute(path) {
+            Ok(path) => Ok(Address::Unix(path)),
+            Err(error) => bad(&error),
+        },
+        Some(address) => Ok(address),
+        None => bad(&"this is no address"),
     }
 }
 
@@ -286,6 +330,18 @@ mod tests {
         let settings = Settings { drain_timeout: Duration::MAX, ..Settings::default() };
         let settings = settings.with_environment(|_| None).unwrap();
         assert!(std::time::Instant::now().checked_add(settings.drain_timeout).is_some());
+    }
+
+    #[test]
+    fn an_address_that_is_none_says_what_one_is() {
+        let listen = |text: &str| Settings { listen: vec![text.into()], ..Settings::default() };
+        let settings = listen("[::]:80").with_environment(|_| None).unwrap();
+        assert_eq!(settings.addresses, [Address::Tcp("[::]:80".parse().unwrap())]);
+        let refused = settings.allow(&Address::Tcp("[::]:81".parse().unwrap())).unwrap_err();
+        assert!(refused.to_string().contains("[::]:80") && refused.to_string().contains("[::]:81"));
+        assert!(settings.allow(&settings.addresses[0]).is_ok());
+        let bad = listen("localhost:80").with_environment(|_| None).unwrap_err();
+        assert!(bad.to_string().contains("\"localhost:80\"") && bad.to_string().contains("unix:/run"));
     }
 
     #[test]

@@ -10,12 +10,14 @@
 pub mod announce;
 mod audit;
 pub mod client;
+pub mod control;
 pub mod echo;
 pub mod load;
 mod plan;
 pub mod process;
 mod running;
 pub mod serve;
+pub mod sockets;
 mod story;
 mod wait;
 

@@ -32,13 +32,17 @@
 //! a quarter of a second at most for connections from which nothing was read yet: servers close those. A program that asks for neither is ended when its last connection is closed.
 
 mod accept;
+mod options;
 mod stream;
 mod tcp;
+mod udp;
 mod unix;
 
 pub use self::accept::Incoming;
+pub use self::options::ListenOptions;
 pub use self::stream::{TcpStream, UnixStream};
 pub use self::tcp::TcpListener;
+pub use self::udp::UdpSocket;
 pub use self::unix::UnixListener;
 
 /// After an error of `accept`, for servers that take none: says so, and waits before the next attempt.

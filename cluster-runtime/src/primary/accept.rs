@@ -49,14 +49,19 @@ impl Door {
     /// Adds a listener, closed until somebody serves it.
     pub(crate) fn add(&mut self, id: ListenerId, listeners: &Listeners, epoll: &Epoll) -> io::Result<()> {
         let Some(listener) = listeners.get(id) else { return Ok(()) };
+        if !listener.address.is_stream() {
+            // Each worker reads from it by itself.
+            return Ok(());
+        }
         epoll.add(&listener.socket, Source::Listener(id).name(), Interest::Nothing)?;
         self.gates.insert(id, Gate { interest: Interest::Nothing, rest_until: None, episode: None });
         Ok(())
     }
 
-    /// Forgets a listener that is about to be closed.
+    /// Forgets a listener that is about to be closed. Clients who have come and were not served are dropped, as when any
+    /// program closes its listener.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
-        self.lost += self.waiting.remove(&id).map_or(0, |waiting| waiting.len());
+        drop(self.waiting.remove(&id));
         if self.gates.remove(&id).is_some()
             && let Err(error) = epoll.remove(&listener.socket)
         {
@@ -117,10 +122,8 @@ impl Door {
             self.hand_off(connection, lanes, epoll, now);
         }
         while let Some(connection) = lanes.read_back(now) {
-            // Its listener was closed meanwhile: nobody will ever serve it.
-            if listeners.get(connection.listener).is_none() {
-                self.lost += 1;
-            } else {
+            // Unless its listener was closed meanwhile: nobody will ever serve it.
+            if listeners.get(connection.listener).is_some() {
                 self.hand_off(connection, lanes, epoll, now);
             }
         }
@@ -152,7 +155,7 @@ impl Door {
     pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll) {
         self.closing = true;
         lanes.disregard_limits();
-        for (id, listener) in listeners.iter() {
+        for (id, listener) in listeners.iter().filter(|(_, listener)| listener.address.is_stream()) {
             if self.gates.remove(&id).is_some()
                 && let Err(error) = epoll.remove(&listener.socket)
             {
@@ -184,7 +187,8 @@ impl Door {
         now: Instant,
     ) -> BTreeSet<ListenerId> {
         self.give_out(listeners, lanes, epoll, now);
-        for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
+        let ours = |listener: &Listener| listener.address.is_stream() && !listener.is_shared();
+        for (id, listener) in listeners.iter().filter(|(_, listener)| ours(listener)) {
             // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
                 if self.waiting.contains_key(&id) {

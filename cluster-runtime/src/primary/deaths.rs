@@ -36,7 +36,10 @@ impl Loop {
         }
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
-        self.release_held(id);
+        if let Some(member) = self.fleet.member(id) {
+            self.listeners.bereave((member.slot, id));
+        }
+        self.release_held(id)?;
         // Whether the end of the channel or that of the process was seen first, they are told of in this order.
         self.step(Input::Closed { id })?;
         self.step(Input::Exited { id, status })

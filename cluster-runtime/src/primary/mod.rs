@@ -158,6 +158,7 @@ impl Loop {
     pub(crate) fn run(&mut self) -> Turn<Ending> {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
+        self.bind_all()?;
         if self.preloads.is_some() {
             self.start_nursery()?;
         }
@@ -170,6 +171,7 @@ impl Loop {
                 return Ok(ending);
             }
             let now = Instant::now();
+            self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
@@ -308,7 +310,7 @@ impl Loop {
         let now = Instant::now();
         self.callbacks.run_timers(now);
         self.lanes.tick(now);
-        self.release_all_held(now);
+        self.release_all_held(now)?;
         self.tick_nursery(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
@@ -318,7 +320,8 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
-        let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
-        own.into_iter().chain(way).flatten().min()
+        let way = [self.door.deadline(), self.lanes.deadline()];
+        let listening = [self.held.deadline(), self.listeners.deadline()];
+        own.into_iter().chain(way).chain(listening).flatten().min()
     }
 }

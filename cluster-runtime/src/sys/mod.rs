@@ -3,7 +3,7 @@
 //! Each file promises one thing to the rest: [`fork`] a child that may go on as if it had just been started,
 //! [`scm`] descriptors carried over a socket without losing one, [`pidfd`] a process's end as an event,
 //! [`signal`] signals as events in the primary and as a wake-up in a worker, [`socket`] and
-//! [`socket_file`] listening sockets,
+//! [`socket_file`] listening sockets, [`inherited`] descriptors that the program was started with,
 //! [`epoll`] one wait for all of it, [`process`] limits, environment and the parent's death.
 //!
 //! Nothing here knows of workers, slots or messages, and every descriptor that leaves is an `OwnedFd` with
@@ -11,6 +11,7 @@
 
 pub(crate) mod epoll;
 pub(crate) mod fork;
+pub(crate) mod inherited;
 pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod scm;

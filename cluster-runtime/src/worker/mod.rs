@@ -27,7 +27,10 @@ use crate::sys::{process, signal};
 pub(crate) use self::account::{Account, Spent};
 #[cfg(feature = "actix")]
 pub(crate) use self::bind::bind;
-pub(crate) use self::bind::{Listener, adopt, ask_to_bind};
+pub(crate) use self::bind::{
+    Datagrams, Listener, Options, adopt, ask_for_datagrams, ask_for_inherited, ask_for_inherited_datagrams,
+    ask_to_bind,
+};
 #[cfg(feature = "actix")]
 pub(crate) use self::drain::LAST_CALL;
 #[cfg(feature = "actix")]

@@ -15,6 +15,7 @@ mod all {
         startup_timeout = "1h",
         drain_timeout = "250ms",
         max_connections = 10_000,
+        listen = ["127.0.0.1:0", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"],
         preload = warm_up,
         primary = setup,
         on_fork = forked,
@@ -54,7 +55,7 @@ mod all {
 }
 
 mod numbers {
-    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1)]
+    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1, listen = "127.0.0.1:0")]
     pub async fn main() {}
 }
 
