@@ -1,6 +1,7 @@
 //! How a cluster is told to stop while more is under way than its workers know of, whatever serves in them.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use cluster_tests::client::{Connection, Outcome};
 use cluster_tests::load::Load;
@@ -28,7 +29,10 @@ pub fn under_load(fixture: &str, bind: &str) {
 /// When nobody listens.
 #[must_use]
 pub fn with_a_queue(mut cluster: Cluster) -> Vec<Outcome> {
-    const QUEUED: usize = 60;
+    // More than a runtime takes without a look at its signals, and so many that tests must not hold them all at once.
+    const QUEUED: usize = 400;
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let address = cluster.up(2);
     let mut held: Vec<_> = (0..4).map(|_| Connection::to(&address)).collect();
     held.iter_mut().for_each(Connection::begin);
