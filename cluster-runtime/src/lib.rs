@@ -149,6 +149,8 @@ compile_error!("cluster runs on Linux only: it lives by SCM_RIGHTS, pidfds and s
 
 #[cfg(feature = "actix")]
 pub mod actix;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod cluster;
 mod config;
 mod error;
@@ -156,12 +158,16 @@ mod event;
 mod fork;
 mod ipc;
 pub mod net;
+#[cfg(feature = "poem")]
+pub mod poem;
 mod primary;
 mod race;
 mod report;
 mod role;
 mod settings;
 mod sys;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
