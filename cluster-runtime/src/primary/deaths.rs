@@ -48,6 +48,7 @@ impl Loop {
         self.move_connections(Instant::now());
         for id in self.nursery.stop() {
             hub::close(id);
+            self.outputs.close(id, &self.epoll)?;
             desk::forget(id);
             self.step(Input::Unborn { id })?;
         }
