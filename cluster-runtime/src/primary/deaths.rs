@@ -55,6 +55,7 @@ impl Loop {
         for id in self.nursery.stop() {
             hub::close(id);
             ask::closed(id);
+            self.outputs.close(id, &self.epoll)?;
             desk::forget(id);
             self.step(Input::Unborn { id })?;
         }
