@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The arguments are on the page of [`main`](macro@main). What it writes a person can write by hand: [`Cluster`]. The
-//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`).
+//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`). Sockets for any other
+//! server, shaped like tokio's, are in [`net`].
 //!
 //! # Processes
 //!
@@ -104,6 +105,9 @@
 //! | `process.send()`, `process.on('message')` | [`ThisWorker::send`], [`ThisWorker::messages`] | worker |
 //! | `cluster.worker.disconnect()` | [`ThisWorker::disconnect`] | worker |
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
+//! | `net.Server`: `server.listen()`, `server.close()` | [`net::TcpListener`], [`net::UnixListener`]: `bind`, drop | worker |
+//! | `listen({ fd })`, `exclusive`, `reusePort`, `backlog`, `ipv6Only`, `readableAll` | `inherited`, [`net::ListenOptions`] | worker |
+//! | `dgram.Socket` | [`net::UdpSocket`] | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
 //! itself at SIGTERM, with its workers.
@@ -113,8 +117,8 @@
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
 //! - Not built yet: rolling reload, upgrade in place, workers by exec instead of fork, policies other than round robin,
-//!   servers other than actix-web's, UDP, questions with an answer (`ask`), limits on memory or requests of a worker, a
-//!   watch over workers that hang while they serve, a change of user, socket activation.
+//!   questions with an answer (`ask`), limits on memory or requests of a worker, a
+//!   watch over workers that hang while they serve, a change of user.
 //! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 

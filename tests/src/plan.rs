@@ -1,11 +1,12 @@
 //! What to start: a fixture, its settings, and the circumstances it starts in.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Once, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
@@ -22,6 +23,7 @@ pub struct Plan {
     env: Vec<(String, String)>,
     prelude: String,
     strace: Vec<String>,
+    given: Option<Arc<OwnedFd>>,
 }
 
 impl Plan {
@@ -31,7 +33,7 @@ impl Plan {
         let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
         let fixture = folder.join(fixture);
         assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
-        Self { fixture, env: Vec::new(), prelude: String::new(), strace: Vec::new() }
+        Self { fixture, env: Vec::new(), prelude: String::new(), strace: Vec::new(), given: None }
     }
 
     /// Sets a variable of the fixture's environment.
@@ -60,6 +62,14 @@ impl Plan {
         self
     }
 
+    /// Starts the fixture with this as its descriptor 3, and closes it here.
+    #[must_use]
+    pub fn given(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.given = Some(Arc::new(descriptor.into()));
+        // The standard library passes on nothing but the standard descriptors.
+        self.after("exec 3<&0 0</dev/null")
+    }
+
     /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
     #[must_use]
     pub fn inject(mut self, fault: &str, file: &str) -> Self {
@@ -81,7 +91,9 @@ impl Plan {
         become_the_reaper();
         let mark = mark();
         let mut command = self.command();
-        command.env(MARK, &mark).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let given = self.given.map(|given| given.try_clone().expect("a duplicate"));
+        command.stdin(given.map_or_else(Stdio::null, Stdio::from));
+        command.env(MARK, &mark).stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (lines, story) = mpsc::channel();

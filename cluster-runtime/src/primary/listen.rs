@@ -292,3 +292,7 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "listen_tests.rs"]
+mod tests;
