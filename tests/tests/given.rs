@@ -64,7 +64,7 @@ fn r03_whoever_gave_it_goes_on_with_it() {
     cluster.stop();
     let client = std::thread::spawn(move || Client::to(&address).worker);
     ours.set_nonblocking(false).expect("wait for it");
-    ours.accept().expect("a client").0.write_all(b"worker 99\n").expect("greet");
+    ours.accept().expect("a client").0.write_all(b"worker 99 here\n").expect("greet");
     assert_eq!(client.join().expect("served"), 99);
 }
 

@@ -124,7 +124,7 @@ fn n50_who_leaves_for_good_leaves_no_listener() {
     cluster.stop();
 }
 
-/// Mutation: end a worker that has nothing to do but to listen.
+/// Mutation: end a lane on which nothing comes.
 #[test]
 fn n51_a_worker_that_listens_stays() {
     let mut cluster = Cluster::start("net_echo", 1);
@@ -199,11 +199,11 @@ fn r49_a_bind_that_nobody_waits_for_is_closed_again() {
     workers[0].does("drop a");
     closes(&mut cluster, &address);
     for _ in 0..3 {
-        workers[0].does(&format!("ask {address}"));
+        workers[0].does(&format!("ask - {address}"));
     }
     closes(&mut cluster, &address);
     // Nor does it take anything from the one that comes after it.
-    workers[0].does(&format!("ask {address}"));
+    workers[0].does(&format!("ask - {address}"));
     workers[0].serves(&mut cluster, &format!("tcp a {address}"));
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     cluster.listen_for(std::time::Duration::from_millis(400));
@@ -310,11 +310,14 @@ fn r51_exclusive_ports_of_the_kernels_choice_differ() {
 /// Mutation: as above.
 #[test]
 fn r52_what_is_shared_can_not_be_had_exclusively() {
-    let (mut cluster, mut workers) = controlled(2);
+    let (mut cluster, mut workers) = controlled(3);
     let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
-    assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
-    workers[1].fails(&format!("tcp b {address} exclusive"), IN_USE);
-    workers[0].fails(&format!("tcp b {address} exclusive"), IN_USE);
+    let again = format!("tcp b {address}");
+    workers[0].does("drop a");
+    assert_eq!(workers[0].serves(&mut cluster, &again), address);
+    assert_eq!(workers[1].serves(&mut cluster, &again), address);
+    workers[1].fails(&format!("tcp c {address} exclusive"), IN_USE);
+    workers[2].fails(&format!("tcp c {address} exclusive"), IN_USE);
     cluster.stop();
 }
 

@@ -43,7 +43,7 @@ fn n66_incoming_ends_and_main_returns_when_it_likes() {
     assert!(story.said("finished 1") && story.said("finished 2"), "{story}");
 }
 
-/// Mutation: resolve the signal when the drain begins.
+/// Mutation: do not count a lane that has ended.
 #[test]
 fn n66_the_shutdown_signal_lets_main_return() {
     let mut cluster = Cluster::start("net_signal", 2);
@@ -76,7 +76,7 @@ fn controlled(workers: usize) -> (Cluster, Vec<Control>) {
     (cluster, controls)
 }
 
-/// Mutation: keep a client who comes at this moment on a lane that nobody reads; lose it without closing it.
+/// Mutation: let a worker that has accepted everything stay until its time to drain is over.
 #[test]
 fn n66_who_comes_while_both_workers_leave_is_served_or_closed() {
     for _ in 0..5 {

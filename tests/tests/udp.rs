@@ -170,11 +170,12 @@ fn n16_reuse_port_binds_in_the_worker() {
 /// Mutation: have a worker that leaves close what it never had.
 #[test]
 fn n23_a_worker_that_never_bound_leaves_while_another_receives() {
-    let (mut cluster, mut workers) = controlled(2);
+    let (mut cluster, mut workers) = controlled(3);
     let address = workers[0].does("udp a 127.0.0.1:0");
     workers[1].does("disconnect");
     assert_eq!(cluster.exit(2).code, Some(0));
     assert_eq!(ask(&address), 1);
+    assert_eq!(workers[2].does("udp a 127.0.0.1:0"), address, "it is still the same one");
     cluster.stop();
 }
 

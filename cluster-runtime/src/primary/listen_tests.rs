@@ -45,6 +45,7 @@ fn n50_the_last_who_gives_it_up_closes_it_a_moment_later() {
     assert_eq!(world.bind(1, 2).listener, bound.listener);
     world.listeners.unbind((0, Id(1)), bound.listener, world.now);
     assert_eq!(world.abandoned_after(2 * LINGER), 0, "another has it");
+    assert!(!world.listeners.hasten(world.now), "another has it");
     world.listeners.unbind((1, Id(2)), bound.listener, world.now);
     // A word about what is another's is not heard.
     world.listeners.unbind((1, Id(1)), bound.listener, world.now);
@@ -52,6 +53,21 @@ fn n50_the_last_who_gives_it_up_closes_it_a_moment_later() {
     assert_eq!(world.listeners.deadline(), Some(world.now + LINGER));
     assert_eq!(world.abandoned_after(LINGER), 1);
     assert_ne!(world.bind(0, 1).listener, bound.listener, "its key went with it");
+}
+
+#[test]
+fn n87_what_all_have_given_up_is_in_nobodys_way() {
+    let mut world = World::new();
+    let bound = world.bind(0, 1);
+    world.listeners.unbind((0, Id(1)), bound.listener, world.now);
+    let mut again = key(&bound.address.to_string());
+    again.nth = 7;
+    let settings = Settings::default();
+    let bind = |world: &mut World, key| world.listeners.bind((1, Id(2)), key, 16, &settings);
+    assert_eq!(bind(&mut world, again.clone()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    assert!(world.listeners.hasten(world.now));
+    assert_eq!(world.abandoned_after(AT_ONCE), 1);
+    assert_eq!(bind(&mut world, again).unwrap().0.address, bound.address);
 }
 
 #[test]
