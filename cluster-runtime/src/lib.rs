@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The arguments are on the page of [`main`](macro@main). What it writes a person can write by hand: [`Cluster`]. The
-//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`).
+//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`). Sockets for any other
+//! server, shaped like tokio's, are in [`net`].
 //!
 //! # Processes
 //!
@@ -137,6 +138,9 @@
 //! | `cluster.worker.disconnect()`, `.on('disconnect')`, `.isConnected()` | [`ThisWorker::disconnect`], [`disconnected`](ThisWorker::disconnected), [`is_connected`](ThisWorker::is_connected) | worker |
 //! | `server.dropMaxConnection` | [`Overload::Refuse`] | both |
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
+//! | `net.Server`: `server.listen()`, `server.close()` | [`net::TcpListener`], [`net::UnixListener`]: `bind`, drop | worker |
+//! | `listen({ fd })`, `exclusive`, `reusePort`, `backlog`, `ipv6Only`, `readableAll` | `inherited`, [`net::ListenOptions`] | worker |
+//! | `dgram.Socket` | [`net::UdpSocket`] | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
 //! itself at SIGTERM, with its workers.
