@@ -146,6 +146,8 @@ pub use self::config::{Restart, Runtime, Workers};
 pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
+#[cfg(fuzzing)]
+pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{Worker, broadcast, disconnect, fork, get, workers};

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::{socket_domain, socket_peercred, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, getppid, pidfd_getfd, pidfd_open};
@@ -29,4 +30,21 @@ fn is_channel(fd: &OwnedFd) -> bool {
 pub fn frame(kind: u8, number: u64, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len()).expect("a short body");
     [&len.to_le_bytes()[..], &[kind, 0, 0, 0], &number.to_le_bytes(), body].concat()
+}
+
+/// Writes all of it, however long it takes.
+///
+/// # Errors
+/// When nobody reads any more.
+pub fn write_all(channel: &OwnedFd, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(channel, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(rustix::io::Errno::AGAIN) => {
+                rustix::event::poll(&mut [PollFd::new(channel, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

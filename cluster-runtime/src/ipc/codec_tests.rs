@@ -63,7 +63,8 @@ fn choice() -> impl Strategy<Value = Choice> {
 }
 
 fn everything() -> impl Strategy<Value = Everything> {
-    let numbers = (any::<(i8, i16, i32, i64, u8, u16, u32, u64)>(), any::<(i128, u128)>(), any::<(f32, f64)>());
+    let numbers =
+        (any::<(i8, i16, i32, i64, u8, u16, u32, u64)>(), any::<(i128, u128)>(), any::<(f32, f64)>());
     let small = (any::<bool>(), any::<char>(), any::<String>(), vec(any::<u8>(), 0..300), any::<u64>());
     let many = (
         vec(choice(), 0..4),

@@ -58,7 +58,10 @@ fn n32_forged_and_repeated_answers_are_ignored() {
     let _other = Theirs::open(Id(2));
     let (_asked, told) = ask(ME, HOUR);
     let question = theirs.question();
-    assert_eq!((question.head.kind, decode::<String>(&question.body).unwrap()), (Kind::Ask, "how many?".into()));
+    assert_eq!(
+        (question.head.kind, decode::<String>(&question.body).unwrap()),
+        (Kind::Ask, "how many?".into())
+    );
     let number = question.head.number;
     answered(Id(2), number, Ok(encoded(66)));
     answered(ME, number + 1, Ok(encoded(66)));

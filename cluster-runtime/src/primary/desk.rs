@@ -3,11 +3,11 @@
 //! A callback runs in the middle of the loop, so nothing is done there and then but sending a message: what it
 //! asks for is put on the tray, and the loop takes it from there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -40,16 +40,16 @@ struct Desk {
 #[derive(Clone)]
 pub struct Worker {
     id: Id,
-    record: Rc<Record>,
+    record: Arc<Record>,
 }
 
 #[derive(Debug, Default)]
 struct Record {
-    slot: Cell<usize>,
-    pid: Cell<u32>,
-    state: Cell<State>,
-    connected: Cell<bool>,
-    asked: Cell<bool>,
+    slot: Note<usize>,
+    pid: Note<u32>,
+    state: Note<State>,
+    connected: Note<bool>,
+    asked: Note<bool>,
     /// Unclustered, there is no process behind it but this one.
     here: Option<Alone>,
 }
@@ -66,11 +66,26 @@ pub(crate) struct Alone {
 /// Is told the answer.
 pub(crate) type Answered = Box<dyn FnOnce(Result<Vec<u8>, AskError>) + Send>;
 
+/// A cell that may be sent along with its worker, into a callback or a list that one keeps; only the primary's thread
+/// ever looks into it, or, unclustered, whoever holds it.
+#[derive(Debug, Default)]
+struct Note<T>(Mutex<T>);
+
+impl<T: Copy> Note<T> {
+    fn get(&self) -> T {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
 impl Worker {
     fn new(id: Id) -> Worker {
         let record = Record::default();
         record.connected.set(true);
-        Worker { id, record: Rc::new(record) }
+        Worker { id, record: Arc::new(record) }
     }
 
     /// The one worker of a program that runs unclustered: this process.
@@ -79,7 +94,7 @@ impl Worker {
         record.connected.set(true);
         record.pid.set(std::process::id());
         record.state.set(State::Listening);
-        Worker { id: Id(1), record: Rc::new(record) }
+        Worker { id: Id(1), record: Arc::new(record) }
     }
 
     /// Counts up from 1 and is never given to another. Node: `worker.id`.
