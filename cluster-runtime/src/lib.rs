@@ -186,6 +186,8 @@ pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::fork::Fork;
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
+#[cfg(fuzzing)]
+pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{Worker, broadcast, disconnect, fork, fork_with, get, workers};
