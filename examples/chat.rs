@@ -2,7 +2,7 @@
 //! primary to every worker.
 //!
 //! Run: `cargo run --release --example chat`
-//! Try: open http://127.0.0.1:8000/#tea in several windows, which different workers serve; `kill -9` a worker; Ctrl-C.
+//! Try: open http://127.0.0.1:8000/#tea/Ann and …/#tea/Bob, whom different workers serve; `kill -9` a worker; Ctrl-C.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -20,7 +20,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>chat</title><input placeholder="say something"><pre></pre><script>
-const room = location.hash.slice(1) || "lobby", name = prompt(`Your name in ${room}?`) || "somebody";
+const hash = decodeURIComponent(location.hash.slice(1)) || "lobby";
+const [room, name = prompt(`Your name in ${hash}?`) || "somebody"] = hash.split("/");
 const path = [room, name].map(encodeURIComponent).join("/"), input = document.querySelector("input");
 const socket = new WebSocket(`ws://${location.host}/rooms/${path}`);
 const print = (line) => document.querySelector("pre").append(line + "\n");
