@@ -28,7 +28,7 @@ fn dies(how: &str, count: usize, size: usize, log: &[&str], status: i32) -> usiz
 
 const PANIC: &[&str] = &["thread 'main'", "its last words are said", "status 101"];
 
-/// Mutation: do not wait for the outbox at the exit; wait only where `main` returns.
+/// Mutation: do not wait for the outbox at the exit.
 #[test]
 fn r06_all_that_was_sent_is_heard_before_an_orderly_end() {
     // Small ones by the thousand, and far more bytes than the socket takes.
