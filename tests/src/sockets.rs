@@ -88,6 +88,13 @@ async fn order(line: &str, held: &mut Held) -> io::Result<String> {
         }
         "disconnect" => {
             cluster::worker().disconnect();
+            if held.is_empty() {
+                // Nothing here will end by itself.
+                tokio::spawn(async {
+                    cluster::worker().disconnected().await;
+                    std::process::exit(0)
+                });
+            }
             Ok(String::new())
         }
         _ => Err(io::Error::other(format!("what is {line:?}?"))),

@@ -136,6 +136,11 @@ impl Drain {
         self.one_less();
     }
 
+    /// Whether something may still come.
+    pub(crate) fn has_lanes(&self) -> bool {
+        self.state.borrow().lanes > 0
+    }
+
     pub(crate) fn connection_opened(&self) {
         self.open.fetch_add(1, Ordering::SeqCst);
     }

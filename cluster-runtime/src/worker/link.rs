@@ -17,7 +17,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::{AskError, SendError};
-use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, Refused, Reply, SEGMENT, decode};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
 use crate::ipc::message::{Call, ToPrimary, ToWorker};
 use crate::report;
@@ -27,10 +27,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a worker that ends waits for the primary to read what it has still to say.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
-
-/// Two messages that follow each other this fast are taken for a burst: the thread writes the second, with whatever has
-/// come until it runs. One system call for many, where each would have had its own.
-const BURST: Duration = Duration::from_micros(5);
 
 /// Questions that may wait for their answers, and messages for other workers that may wait to be passed on.
 pub(super) const MOST_QUESTIONS: usize = 65_536;
@@ -97,8 +93,6 @@ struct Outgoing {
     outbox: Outbox,
     /// The thread knows that something waits, and writes it when it can.
     left: bool,
-    /// When it was last written to the socket.
-    wrote: Option<Instant>,
 }
 
 /// The channel to the primary.
@@ -343,16 +337,13 @@ impl Link {
         report::error(format_args!("the primary did not read this worker's last messages; they are lost"));
     }
 
-    /// Writes at once what comes alone; leaves to the thread what the socket does not take, and bursts.
+    /// Writes at once, so that what was sent is heard however this process ends; leaves to the thread what the socket does
+    /// not take, which is then many messages for each system call.
     fn write_soon(&self, outgoing: &mut Outgoing) {
         if outgoing.left {
             return;
         }
-        let now = Instant::now();
-        let is_burst = outgoing.wrote.is_some_and(|wrote| now.duration_since(wrote) < BURST);
-        if !is_burst || outgoing.outbox.waiting() >= SEGMENT {
-            self.write(outgoing);
-        }
+        self.write(outgoing);
         if outgoing.outbox.is_waiting() {
             outgoing.left = true;
             self.wake();
@@ -362,7 +353,6 @@ impl Link {
     fn write(&self, outgoing: &mut Outgoing) {
         // An error means that nobody reads any more: the thread meets the end, and the outbox knows it.
         let _ = outgoing.outbox.flush(&self.socket);
-        outgoing.wrote = Some(Instant::now());
         outgoing.left &= outgoing.outbox.is_waiting();
         self.written.notify_waiters();
     }

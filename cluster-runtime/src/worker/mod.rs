@@ -258,14 +258,17 @@ impl ThisWorker {
     /// at once, and may be called again, without effect. Node: `cluster.worker.disconnect`.
     ///
     /// Servers, [`shutdown_signal`], [`messages`](ThisWorker::messages) and [`disconnected`](ThisWorker::disconnected) end
-    /// when they may. The rest is the caller's, who knows that it leaves: to return from `main`, or to exit, with the
-    /// status it likes. A worker that has not ended by then is killed after [`drain_timeout`](crate::Cluster::drain_timeout).
+    /// when they may, and so does a worker that only accepts, with its last connection. In any other the rest is the
+    /// caller's, who knows that it leaves: to return from `main`, or to exit, with the status it likes. A worker that has not
+    /// ended by then is killed after [`drain_timeout`](crate::Cluster::drain_timeout).
     ///
     /// The primary knows that the end was voluntary before it learns of the end, also if this process exits at once.
     pub fn disconnect(&self) {
         let here = here();
-        // Somebody has asked, and is not to be ended where it stands when the answer comes.
-        here.drain.concern();
+        if !here.drain.has_lanes() {
+            // Nothing here will end: whoever has asked is not to be ended where it stands when the answer comes.
+            here.drain.concern();
+        }
         match &here.to {
             To::Primary(link) => link.tell(&ToPrimary::Leave { voluntary: true }, None),
             To::Unclustered(_) => here.begin_drain(here.settings.drain_timeout),
