@@ -85,6 +85,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
+    ("max_surge", COUNT, "2"),
     ("preload", Takes::Function, "warm_up"),
     ("primary", Takes::Function, "setup"),
     ("on_fork", Takes::Function, "forked"),
@@ -93,6 +94,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_message", Takes::Function, "message"),
     ("on_disconnect", Takes::Function, "disconnected"),
     ("on_exit", Takes::Function, "goodbye"),
+    ("on_reload", Takes::Function, "reloaded"),
     ("crate", Takes::Crate, "\"my_crate::cluster\""),
 ];
 

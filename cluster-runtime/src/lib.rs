@@ -131,6 +131,7 @@ mod ipc;
 mod primary;
 #[cfg(feature = "actix")]
 mod race;
+mod reload;
 mod report;
 mod role;
 mod sys;
@@ -141,7 +142,8 @@ pub use self::config::{Restart, Runtime, Workers};
 pub use self::error::SendError;
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::primary::callback::Primary;
-pub use self::primary::desk::{Worker, disconnect, fork, get, workers};
+pub use self::primary::desk::{Worker, disconnect, fork, get, last_reload, reload, workers};
+pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::worker::inbox::Messages;
 pub use self::worker::{ThisWorker, shutdown_signal, worker};

@@ -3,7 +3,7 @@
 use std::process;
 use std::time::Duration;
 
-use ::cluster::{Address, Exit, Primary, Signal, Worker};
+use ::cluster::{Address, Exit, Primary, Reload, Signal, Worker};
 use serde::{Deserialize, Serialize};
 
 /// What a worker's message asks the primary for. The test gives orders over HTTP, to any worker; see
@@ -22,6 +22,8 @@ pub enum Order {
     Fork,
     /// `cluster::disconnect()`.
     DisconnectAll,
+    /// `cluster::reload()`.
+    Reload,
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
 }
@@ -39,6 +41,7 @@ pub fn events(primary: &mut Primary) {
     primary.on_listening(listening);
     primary.on_disconnect(disconnect);
     primary.on_exit(exit);
+    primary.on_reload(reload);
 }
 
 /// `fork 1 slot 0 pid 123 state none`
@@ -76,6 +79,7 @@ pub fn message(worker: Worker, order: Order) {
             ::cluster::fork();
         }
         Order::DisconnectAll => ::cluster::disconnect(),
+        Order::Reload => ::cluster::reload(),
         Order::ExitPrimary(code) => process::exit(code),
     }
 }
@@ -110,6 +114,15 @@ pub fn exit(worker: Worker, exit: Exit) {
         Duration::as_millis(&exit.lived()),
         state(&worker),
     );
+}
+
+/// `reload 2 ok`, or `reload 2 failed: …`; what is kept of it is the same.
+pub fn reload(outcome: Reload) {
+    assert_eq!(::cluster::last_reload().as_ref(), Some(&outcome));
+    match outcome.result() {
+        Ok(()) => println!("reload {} ok", outcome.generation()),
+        Err(failure) => println!("reload {} failed: {failure}", outcome.generation()),
+    }
 }
 
 fn state(worker: &Worker) -> String {

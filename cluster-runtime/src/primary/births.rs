@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use super::nursery::{Answer, Start};
+use super::nursery::{Answer, Failed, Nursery, Start};
 use super::slot::Id;
 use super::step::Input;
-use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, desk, hub};
+use super::{Departure, Loop, Newborn, Offspring, Source, Turn, desk, hub};
 use crate::report;
 use crate::sys::epoll::Interest;
 use crate::sys::fork::{self, Birth};
@@ -14,19 +14,20 @@ use crate::sys::pidfd::Child;
 use crate::sys::scm;
 
 impl Loop {
-    pub(super) fn spawn(&mut self, id: Id, slot: usize) -> Turn {
+    pub(super) fn spawn(&mut self, id: Id, slot: usize, generation: u64) -> Turn {
         let (ours, theirs) = match scm::stream_pair() {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
         if self.preloads.is_some() {
-            if self.fleet.is_stopping() {
-                // Asked for before the stop, in the same breath: the nursery is gone by now.
-                desk::forget(id);
-                return self.step(Input::Unborn { id });
-            }
+            let stopping = self.fleet.is_stopping();
+            let nursery = self.nurseries.of(generation).filter(|nursery| !stopping && !nursery.is_retired());
+            let Some(nursery) = nursery else {
+                // Asked for in the same breath as a stop, or a reload's failure: the nursery is gone by now.
+                return self.not_to_be(id);
+            };
             hub::open(id, ours);
-            self.nursery.spawn(id, slot, theirs, Instant::now());
+            nursery.spawn(id, slot, theirs, Instant::now());
             return Ok(());
         }
         let primary = std::process::id();
@@ -34,7 +35,7 @@ impl Loop {
             Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(Newborn {
                 id: id.0,
                 slot,
-                generation: GENERATION,
+                generation,
                 channel: theirs,
                 primary,
             }))),
@@ -80,56 +81,86 @@ impl Loop {
         self.step(Input::Unborn { id })
     }
 
-    pub(super) fn start_nursery(&mut self) -> Turn {
-        match self.nursery.start(self.settings.startup_timeout, Instant::now())? {
+    /// A birth that was asked for is not wanted any more.
+    pub(super) fn not_to_be(&mut self, id: Id) -> Turn {
+        hub::close(id);
+        desk::forget(id);
+        self.step(Input::Unborn { id })
+    }
+
+    pub(super) fn start_nursery(&mut self, generation: u64) -> Turn {
+        let nursery = self.nurseries.add(generation);
+        match nursery.start(self.settings.startup_timeout, Instant::now())? {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
         }
-        Ok(self.nursery.watch(&self.epoll)?)
+        Ok(nursery.watch(&self.epoll)?)
     }
 
-    pub(super) fn nursery_answered(&mut self) -> Turn {
-        match self.nursery.hear(Instant::now()) {
+    pub(super) fn nursery_answered(&mut self, generation: u64) -> Turn {
+        let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
+        match nursery.hear(Instant::now()) {
             Some(answer) => self.answered(answer),
-            None => Ok(self.nursery.unhear_deaf(&self.epoll)?),
+            None => Ok(nursery.unhear_deaf(&self.epoll)?),
         }
     }
 
     fn answered(&mut self, answer: Answer) -> Turn {
         match answer {
-            Answer::Ready => Ok(()),
+            Answer::Ready | Answer::Failed { .. } => Ok(()),
             Answer::Born { id, pid } => self.born(Id(id), pid),
             Answer::Unborn { id, why } => self.unborn(Id(id), &why),
         }
     }
 
-    pub(super) fn nursery_died(&mut self) -> Turn {
+    pub(super) fn nursery_died(&mut self, generation: u64) -> Turn {
         // Its answers first: a birth it told of has happened.
-        while let Some(answer) = self.nursery.hear(Instant::now()) {
+        while let Some(answer) =
+            self.nurseries.of(generation).and_then(|nursery| nursery.hear(Instant::now()))
+        {
             self.answered(answer)?;
         }
-        self.nursery.unwatch(&self.epoll)?;
+        let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
+        nursery.unwatch(&self.epoll)?;
         let stopping = self.fleet.is_stopping();
-        match self.nursery.reap(stopping, Instant::now()) {
-            Some(Ok(told)) if !stopping => {
+        let told = nursery.reap(stopping, Instant::now());
+        if nursery.is_retired() && nursery.is_gone() {
+            let unborn = nursery.stop();
+            self.nurseries.remove(generation);
+            return unborn.into_iter().try_for_each(|id| self.not_to_be(id));
+        }
+        match told {
+            None => return Ok(()),
+            Some(_) if stopping => {}
+            // A reload does not wait for what fails: the old generation, and its nursery, are there.
+            Some(Ok(told) | Err(Failed { told, .. })) if self.fleet.reloading() == Some(generation) => {
+                return self.step(Input::Barren { generation, why: told });
+            }
+            Some(Ok(told)) => {
                 report::error(format_args!("the nursery {told}; another takes its place"));
             }
             Some(Err(failed)) => {
                 self.preload_failed = Some(failed);
                 return self.step(Input::Stop { signal: None });
             }
-            _ => {}
         }
-        // One that was asked for may have been born without our being told. It is to find its channel closed and go;
-        // the one that the next nursery makes gets another.
-        for id in self.nursery.renew() {
-            match scm::stream_pair() {
+        self.renew_births(generation)
+    }
+
+    /// One that was asked for may have been born without our being told. It is to find its channel closed and go;
+    /// the one that the next nursery makes gets another.
+    fn renew_births(&mut self, generation: u64) -> Turn {
+        let renewed = self.nurseries.of(generation).map(Nursery::renew).unwrap_or_default();
+        for id in renewed {
+            let pair = scm::stream_pair();
+            let Some(nursery) = self.nurseries.of(generation) else { break };
+            match pair {
                 Ok((ours, theirs)) => {
                     hub::open(id, ours);
-                    self.nursery.give(id, theirs);
+                    nursery.give(id, theirs);
                 }
                 Err(error) => {
-                    self.nursery.cancel(id);
+                    nursery.cancel(id);
                     self.unborn(id, &error)?;
                 }
             }
@@ -137,15 +168,17 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn tick_nursery(&mut self, now: Instant) -> Turn {
-        if self.nursery.tick(now) {
-            match self.start_nursery() {
-                // The workers that live serve on.
-                Err(Departure::Broken(error)) => {
-                    report::error(format_args!("starting the nursery: {error}; it is tried again"));
-                    self.nursery.later(now);
+    pub(super) fn tick_nurseries(&mut self, now: Instant) -> Turn {
+        for generation in self.nurseries.generations() {
+            if self.nurseries.of(generation).is_some_and(|nursery| nursery.tick(now)) {
+                match self.start_nursery(generation) {
+                    // The workers that live serve on.
+                    Err(Departure::Broken(error)) => {
+                        report::error(format_args!("starting the nursery: {error}; it is tried again"));
+                        self.nurseries.add(generation).later(now);
+                    }
+                    started => started?,
                 }
-                started => started?,
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::step::{Fleet, Ids, Input};
 use crate::error::SendError;
 use crate::event::{Exit, Signal, State};
 use crate::ipc::channel::Encoded;
+use crate::reload::Reload;
 
 thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
@@ -26,6 +27,7 @@ struct Desk {
     ids: Ids,
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
+    last_reload: Option<Reload>,
     /// There is no primary: what is ordered can only be told to this very process.
     unclustered: bool,
 }
@@ -44,6 +46,7 @@ pub struct Worker {
 struct Record {
     slot: Cell<usize>,
     pid: Cell<u32>,
+    generation: Cell<u64>,
     state: Cell<State>,
     connected: Cell<bool>,
     asked: Cell<bool>,
@@ -63,6 +66,7 @@ impl Worker {
         let record = Record { here: Some(deliver), ..Record::default() };
         record.connected.set(true);
         record.pid.set(std::process::id());
+        record.generation.set(1);
         record.state.set(State::Listening);
         Worker { id: Id(1), record: Rc::new(record) }
     }
@@ -82,9 +86,9 @@ impl Worker {
         self.record.pid.get()
     }
 
-    /// Which start of the code it belongs to: 1, since there are no reloads yet.
+    /// Which start of the code it belongs to: 1, and one more with each reload. Known from the event `fork` on, 0 before.
     pub fn generation(&self) -> u64 {
-        super::GENERATION
+        self.record.generation.get()
     }
 
     /// What it is doing. Node: `worker.state`.
@@ -201,9 +205,33 @@ pub fn disconnect() {
     order(Input::Stop { signal: None });
 }
 
+/// Replaces all workers by new ones, one after the other, as SIGHUP does: returns at once, and the outcome comes to
+/// [`on_reload`](crate::Primary::on_reload). Asked for while one runs, one more follows, however often it was. Without
+/// effect outside of the primary; unclustered it says so. Node has no word for it.
+pub fn reload() {
+    order(Input::Reload);
+}
+
+/// How the last reload ended, if there was one; in the primary.
+pub fn last_reload() -> Option<Reload> {
+    DESK.with_borrow(|desk| desk.as_ref()?.last_reload.clone())
+}
+
+/// Notes how a reload ended.
+pub(super) fn reloaded(outcome: Reload) {
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.last_reload = Some(outcome);
+        }
+    });
+}
+
 /// Puts something on the tray.
 pub(super) fn order(input: Input) {
     DESK.with_borrow_mut(|desk| match desk {
+        Some(desk) if desk.unclustered && matches!(input, Input::Reload) => crate::report::warn(
+            format_args!("cluster::reload() does nothing here: the program runs unclustered"),
+        ),
         Some(desk) if desk.unclustered => signal_here(Signal::TERM),
         Some(desk) => desk.tray.push_back(input),
         None => {}
@@ -221,7 +249,8 @@ fn signal_here(signal: Signal) {
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
-    DESK.set(Some(Desk { ids, workers: BTreeMap::new(), tray: VecDeque::new(), unclustered: false }));
+    let (workers, tray, last_reload) = (BTreeMap::new(), VecDeque::new(), None);
+    DESK.set(Some(Desk { ids, workers, tray, last_reload, unclustered: false }));
 }
 
 /// Opens it where the body runs in the process that was started: with that one worker.
@@ -230,7 +259,7 @@ pub(crate) fn open_unclustered(deliver: fn(Vec<u8>)) {
     let workers = BTreeMap::from([(worker.id, worker)]);
     let ids = Ids::default();
     ids.next();
-    DESK.set(Some(Desk { ids, workers, tray: VecDeque::new(), unclustered: true }));
+    DESK.set(Some(Desk { ids, workers, tray: VecDeque::new(), last_reload: None, unclustered: true }));
 }
 
 /// Closes it: the cluster has ended, or this is a child.
@@ -262,6 +291,7 @@ pub(crate) fn update(fleet: &Fleet) {
         for (id, member) in fleet.members() {
             let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };
             worker.record.slot.set(member.slot);
+            worker.record.generation.set(member.generation);
             worker.record.state.set(member.state());
             worker.record.connected.set(member.connected);
             worker.record.asked.set(member.asked);

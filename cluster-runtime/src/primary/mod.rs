@@ -12,7 +12,8 @@ use self::accept::Door;
 use self::callback::Primary;
 use self::lane::Lanes;
 use self::listen::Listeners;
-use self::nursery::{Cradle, Nursery};
+use self::nurseries::Nurseries;
+use self::nursery::Cradle;
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
@@ -29,19 +30,20 @@ mod births;
 pub(crate) mod callback;
 mod deaths;
 pub(crate) mod desk;
+mod generations;
 mod hear;
 mod hub;
 mod lane;
 mod listen;
+mod nurseries;
 mod nursery;
 mod pick;
+mod reload;
 mod slot;
 mod source;
 pub(crate) mod step;
+mod stop;
 mod supervise;
-
-/// The only one there is: a reload, which will make others, is not built yet.
-pub(crate) const GENERATION: u64 = 1;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -113,7 +115,7 @@ pub(crate) struct Loop {
     somebody_bound: bool,
     callbacks: Primary,
     preloads: Option<Preloads>,
-    nursery: Nursery,
+    nurseries: Nurseries,
     preload_failed: Option<nursery::Failed>,
 }
 
@@ -130,9 +132,10 @@ impl Loop {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         Ok(Loop {
@@ -149,7 +152,7 @@ impl Loop {
             somebody_bound: false,
             callbacks,
             preloads,
-            nursery: Nursery::default(),
+            nurseries: Nurseries::default(),
             preload_failed: None,
         })
     }
@@ -159,7 +162,7 @@ impl Loop {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
         if self.preloads.is_some() {
-            self.start_nursery()?;
+            self.start_nursery(self.fleet.generation())?;
         }
         self.step(Input::Start { workers })?;
         loop {
@@ -181,8 +184,8 @@ impl Loop {
                     Source::Lane(id) => self.lanes.writable(id, &self.epoll),
                     Source::Channel(id) => self.listen_to(id)?,
                     Source::Child(id) => self.reap(id)?,
-                    Source::NurseryAnswer => self.nursery_answered()?,
-                    Source::NurseryChild => self.nursery_died()?,
+                    Source::NurseryAnswer(generation) => self.nursery_answered(generation)?,
+                    Source::NurseryChild(generation) => self.nursery_died(generation)?,
                 }
             }
             self.tick()?;
@@ -206,7 +209,7 @@ impl Loop {
         for child in self.children.values() {
             child.end_now()?;
         }
-        self.nursery.end_now()?;
+        self.nurseries.end_now()?;
         self.listeners.close();
         hub::close_all();
         desk::close();
@@ -222,7 +225,7 @@ impl Loop {
         }
         for effect in effects {
             match effect {
-                Effect::Spawn { id, slot } => self.spawn(id, slot)?,
+                Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
                 Effect::Drain { id } => self.drain(id),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
@@ -230,6 +233,8 @@ impl Loop {
                 Effect::Throttled { slot, delay } => report::warn(format_args!(
                     "slot {slot} is filled again in {delay:.1?}: its workers die before they have served"
                 )),
+                Effect::Reloading { generation } => self.reloading(generation)?,
+                Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
             }
         }
         Ok(())
@@ -286,9 +291,13 @@ impl Loop {
             let input = match signal {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
+                Signal::HUP => Input::Reload,
                 _ => continue,
             };
-            self.tell_stop(signal);
+            match signal {
+                Signal::HUP => self.tell_reload(),
+                _ => self.tell_stop(signal),
+            }
             self.step(input)?;
         }
         Ok(())
@@ -309,7 +318,7 @@ impl Loop {
         self.callbacks.run_timers(now);
         self.lanes.tick(now);
         self.release_all_held(now);
-        self.tick_nursery(now)?;
+        self.tick_nurseries(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
         }
@@ -317,7 +326,7 @@ impl Loop {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
+        let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
         own.into_iter().chain(way).flatten().min()
     }

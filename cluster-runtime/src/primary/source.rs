@@ -11,8 +11,9 @@ pub(super) enum Source {
     Lane(LaneId),
     Channel(Id),
     Child(Id),
-    NurseryChild,
-    NurseryAnswer,
+    /// Each of a generation.
+    NurseryChild(u64),
+    NurseryAnswer(u64),
 }
 
 impl Source {
@@ -25,8 +26,8 @@ impl Source {
             Source::Lane(id) => (2, id.0),
             Source::Channel(id) => (3, id.0),
             Source::Child(id) => (4, id.0),
-            Source::NurseryChild => (5, 0),
-            Source::NurseryAnswer => (6, 0),
+            Source::NurseryChild(generation) => (5, generation),
+            Source::NurseryAnswer(generation) => (6, generation),
         };
         kind << Source::SHIFT | id
     }
@@ -38,8 +39,8 @@ impl Source {
             2 => Source::Lane(LaneId(id)),
             3 => Source::Channel(Id(id)),
             4 => Source::Child(Id(id)),
-            5 => Source::NurseryChild,
-            6 => Source::NurseryAnswer,
+            5 => Source::NurseryChild(id),
+            6 => Source::NurseryAnswer(id),
             _ => Source::Signals,
         }
     }
@@ -57,8 +58,8 @@ mod tests {
             Source::Lane(LaneId(1 << 40)),
             Source::Channel(Id(3)),
             Source::Child(Id(u64::MAX >> 8)),
-            Source::NurseryChild,
-            Source::NurseryAnswer,
+            Source::NurseryChild(1),
+            Source::NurseryAnswer(2),
         ] {
             assert_eq!(Source::of(source.name()), source);
         }

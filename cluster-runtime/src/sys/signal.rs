@@ -67,24 +67,32 @@ pub(crate) fn wake_on(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Lets SIGINT pass without effect: Ctrl-C reaches the primary too, which decides for all.
+/// Lets SIGINT and SIGHUP pass without effect: Ctrl-C, and a terminal that closes, reach the primary too, which decides
+/// for all.
 ///
-/// A handler and not SIG_IGN, which would stay in force in every program that this one starts.
-pub(crate) fn ignore_interrupt() -> io::Result<()> {
-    handle(Signal::SIGINT, SigHandler::Handler(ignore))
+/// A handler and not SIG_IGN, which would stay in force in every program that this one starts; and should, where nohup
+/// has set it.
+pub(crate) fn ignore_terminal() -> io::Result<()> {
+    handle(Signal::SIGINT, SigHandler::Handler(ignore))?;
+    let before = handle(Signal::SIGHUP, SigHandler::Handler(ignore))?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        handle(Signal::SIGHUP, SigHandler::SigIgn)?;
+    }
+    Ok(())
 }
 
 /// Lets the end of a child be waited for, also where whoever started this program had it ignored.
 pub(crate) fn expect_children() -> io::Result<()> {
-    handle(Signal::SIGCHLD, SigHandler::SigDfl)
+    handle(Signal::SIGCHLD, SigHandler::SigDfl).map(drop)
 }
 
-fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
+/// Yields what was there before.
+fn handle(signal: Signal, handler: SigHandler) -> io::Result<SigAction> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handlers above do nothing that is not allowed in one: at most a write to an open descriptor.
     #[allow(unsafe_code)]
-    unsafe { sigaction(signal, &action) }?;
-    Ok(())
+    let before = unsafe { sigaction(signal, &action) }?;
+    Ok(before)
 }
 
 extern "C" fn wake(_: i32) {

@@ -128,7 +128,7 @@ pub(crate) fn begin(
     signals: Option<Signals>,
 ) -> io::Result<ThisWorker> {
     let terminate = signal::wake_on(&[libc::SIGTERM])?;
-    signal::ignore_interrupt()?;
+    signal::ignore_terminal()?;
     if let Some(signals) = signals {
         signals.restore()?;
     }
@@ -202,7 +202,7 @@ impl ThisWorker {
         std::process::id()
     }
 
-    /// Which start of the code it belongs to: 1, since there are no reloads yet.
+    /// Which start of the code it belongs to: 1, and one more with each reload.
     pub fn generation(&self) -> u64 {
         here().birth.generation
     }

@@ -10,6 +10,7 @@ fn preload() -> Result<(), String> {
         Ok("error") => Err("the model file is missing".to_owned()),
         Ok("panic") => panic!("a bug in preload"),
         Ok("exit") => std::process::exit(9),
+        Ok(file) if std::path::Path::new(file).exists() => Err(format!("{file} is in the way")),
         _ => Ok(()),
     }
 }

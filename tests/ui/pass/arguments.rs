@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod all {
-    use cluster::{Address, Exit, Primary, Worker};
+    use cluster::{Address, Exit, Primary, Reload, Worker};
 
     #[cluster::main(
         workers = "cpus",
@@ -15,6 +15,7 @@ mod all {
         startup_timeout = "1h",
         drain_timeout = "250ms",
         max_connections = 10_000,
+        max_surge = 2,
         preload = warm_up,
         primary = setup,
         on_fork = forked,
@@ -23,6 +24,7 @@ mod all {
         on_message = message::<String>,
         on_disconnect = <Log as Disconnected>::disconnected,
         on_exit = goodbye,
+        on_reload = reloaded,
     )]
     pub async fn main() {}
 
@@ -41,6 +43,8 @@ mod all {
     fn message<M>(_: Worker, _: M) {}
 
     fn goodbye(_: Worker, _: Exit) {}
+
+    fn reloaded(_: Reload) {}
 
     struct Log;
 
