@@ -44,9 +44,10 @@ pub fn events(primary: &mut Primary) {
     primary.on_reload(reload);
 }
 
-/// `fork 1 slot 0 pid 123 state none`
+/// `fork 1 slot 0 pid 123 generation 1 state none`
 pub fn fork(worker: Worker) {
-    println!("fork {} slot {} pid {} state {}", worker.id(), worker.slot(), worker.pid(), state(&worker));
+    let (id, slot, pid, generation) = (worker.id(), worker.slot(), worker.pid(), worker.generation());
+    println!("fork {id} slot {slot} pid {pid} generation {generation} state {}", state(&worker));
 }
 
 /// `online 1 state online`

@@ -85,7 +85,7 @@ impl Loop {
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
             ToPrimary::Unlisten { lane } => self.lanes.end(id, lane),
             ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
-            ToPrimary::Ready => self.is_ready(id)?,
+            ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
         }
@@ -171,7 +171,12 @@ impl Loop {
             self.lanes.end(id, lane);
             return Ok(());
         }
-        self.is_ready(id)?;
+        self.is_ready(id, listeners)
+    }
+
+    /// It is up, and listens to these. That is told of first: in a reload, much follows from it.
+    fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
+        let effects = self.decide(Input::Ready { id });
         for listener in listeners {
             if self.announced.insert((id, listener))
                 && let Some(address) = self.listeners.get(listener).map(|listener| listener.address.clone())
@@ -182,11 +187,7 @@ impl Loop {
                 self.callbacks.listened(&worker, &address);
             }
         }
-        Ok(())
-    }
-
-    fn is_ready(&mut self, id: Id) -> Turn {
-        self.step(Input::Ready { id })?;
+        self.perform(effects)?;
         self.release_held(id);
         for (listener, gone) in self.listeners.succeeded(self.slot_of(id), id) {
             report::info(format_args!(

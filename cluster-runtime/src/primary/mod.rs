@@ -217,12 +217,21 @@ impl Loop {
     }
 
     fn step(&mut self, input: Input) -> Turn {
+        let effects = self.decide(input);
+        self.perform(effects)
+    }
+
+    fn decide(&mut self, input: Input) -> Vec<Effect> {
         let forked = if let Input::Fork { id } = input { Some(id) } else { None };
         let effects = self.fleet.step(input, Instant::now());
         desk::update(&self.fleet);
         if let Some(id) = forked.filter(|id| self.fleet.member(*id).is_none()) {
             desk::forget(id);
         }
+        effects
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Turn {
         for effect in effects {
             match effect {
                 Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
