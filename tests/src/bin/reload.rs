@@ -22,10 +22,10 @@ async fn main() -> std::io::Result<()> {
         "error" => Err(std::io::Error::other("the new configuration is wrong")),
         "panic" => panic!("a bug in the new code"),
         "abort" => process::abort(),
-        "hang" => loop {
+        "hang" | "fall" => loop {
             thread::park();
         },
-        "fall" => {
+        "fall" if worker.slot() == 0 => {
             worker.ready();
             process::exit(3)
         }
