@@ -35,6 +35,7 @@ pub(crate) enum Value {
     Workers(u64),
     Number(u64),
     Runtime(Runtime),
+    Spawn(Spawn),
     Restart(Restart),
     Millis(u64),
     Secs(u64),
@@ -52,6 +53,13 @@ pub(crate) enum Runtime {
 
 /// Its variants are named as the runtime's are.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Spawn {
+    Fork,
+    Exec,
+}
+
+/// Its variants are named as the runtime's are.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Restart {
     Always,
     OnFailure,
@@ -63,6 +71,7 @@ enum Takes {
     Workers,
     Number { least: u64, most: u64 },
     Runtime,
+    Spawn,
     Restart,
     Duration,
     Bool,
@@ -78,6 +87,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("threads", COUNT, "2"),
     ("runtime", Takes::Runtime, "\"multi_thread\""),
     ("swap", Takes::Bool, "false"),
+    ("spawn", Takes::Spawn, "\"exec\""),
     ("restart", Takes::Restart, "\"on-failure\""),
     // 0 gives up at the first death that nobody asked for.
     ("max_restarts", Takes::Number { least: 0, most: u32::MAX as u64 }, "5"),
@@ -92,6 +102,8 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_online", Takes::Function, "online"),
     ("on_listening", Takes::Function, "listening"),
     ("on_message", Takes::Function, "message"),
+    ("on_message_with", Takes::Function, "received"),
+    ("on_ask", Takes::Function, "answer"),
     ("on_disconnect", Takes::Function, "disconnected"),
     ("on_exit", Takes::Function, "goodbye"),
     ("on_reload", Takes::Function, "reloaded"),
@@ -296,6 +308,10 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
+            (Takes::Spawn, Lit::Str(text)) => {
+                let choices = [("fork", Value::Spawn(Spawn::Fork)), ("exec", Value::Spawn(Spawn::Exec))];
+                choice(name, text, &choices, "")
+            }
             (Takes::Restart, Lit::Str(text)) => {
                 let choices = [
                     ("always", Value::Restart(Restart::Always)),
@@ -312,7 +328,7 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime | Takes::Restart => "a string",
+            Takes::Runtime | Takes::Spawn | Takes::Restart => "a string",
             Takes::Duration => "a duration in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",

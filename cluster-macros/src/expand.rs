@@ -182,6 +182,10 @@ impl Value {
                 let runtime = Ident::new(&format!("{runtime:?}"), span);
                 quote_spanned!(span=> #cluster::Runtime::#runtime)
             }
+            Value::Spawn(spawn) => {
+                let spawn = Ident::new(&format!("{spawn:?}"), span);
+                quote_spanned!(span=> #cluster::Spawn::#spawn)
+            }
             Value::Restart(restart) => {
                 let restart = Ident::new(&format!("{restart:?}"), span);
                 quote_spanned!(span=> #cluster::Restart::#restart)

@@ -45,11 +45,12 @@ fn nothing_given() {
 #[test]
 fn every_argument() {
     let args = quote! {
-        workers = 4, threads = 2, runtime = "multi_thread", restart = "on-failure", max_restarts = 0,
+        workers = 4, threads = 2, runtime = "multi_thread", spawn = "exec", restart = "on-failure", max_restarts = 0,
         restart_window = "1m", startup_timeout = "1h", drain_timeout = "250ms", max_connections = 10_000usize,
         max_surge = 2,
         preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
-        on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_disconnect = disconnected,
+        on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_message_with = received,
+        on_ask = answer, on_disconnect = disconnected,
         on_exit = goodbye, on_reload = reloaded, crate = "my::cluster",
     };
     assert_snapshot!(page(

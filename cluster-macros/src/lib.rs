@@ -61,6 +61,7 @@ mod swap;
 /// | `workers` | `"cpus"`, or a number from 1 | worker processes. `"cpus"` counts what this process may use: affinity and the cgroup's quota included | `"cpus"` | `CLUSTER_WORKERS`; `0` there runs the body in the process that was started, unclustered, for debuggers and profilers |
 /// | `threads` | a number from 1 | threads that serve, in each worker | 1 | `CLUSTER_THREADS` |
 /// | `runtime` | `"actix"`, `"current_thread"`, `"multi_thread"`, `"none"` | what runs the body. `"actix"` is an actix system (feature `actix`), as under `#[actix_web::main]`; the next two are tokio's; `"none"` is for a `fn main` that is not `async` | `"actix"` where that feature is on, else `"current_thread"`, or `"multi_thread"` if `threads` is more than 1 | `CLUSTER_RUNTIME` |
+/// | `spawn` | `"fork"`, `"exec"` | how a worker comes into being: as a copy of the primary, or as a fresh image of the same program, which runs `main` from its beginning | `"fork"` | `CLUSTER_SPAWN` |
 /// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or wait in the listen backlog | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
 ///
 /// ## Life and death of a worker
@@ -88,6 +89,8 @@ mod swap;
 /// | `on_online` | `fn(cluster::Worker)` | in the primary, when it runs | `cluster.on('online')` |
 /// | `on_listening` | `fn(cluster::Worker, cluster::Address)` | in the primary, when it takes connections of that address | `cluster.on('listening')` |
 /// | `on_message` | `fn(cluster::Worker, M)`, any `M` that serde can deserialize | in the primary, for each message of that type | `cluster.on('message')` |
+/// | `on_message_with` | `fn(cluster::Worker, M, Option<OwnedFd>)` | the same, with the descriptor that came with the message | `cluster.on('message')` |
+/// | `on_ask` | `fn(cluster::Worker, Q) -> A`, any `Q` and `A` that serde knows | in the primary, for each question of that type; what it returns is the answer | – |
 /// | `on_disconnect` | `fn(cluster::Worker)` | in the primary, when its channel is closed | `cluster.on('disconnect')` |
 /// | `on_exit` | `fn(cluster::Worker, cluster::Exit)` | in the primary, when it is dead and reaped | `cluster.on('exit')` |
 /// | `on_reload` | `fn(cluster::Reload)` | in the primary, when a reload has succeeded, or has failed and left the old workers where they were | – |

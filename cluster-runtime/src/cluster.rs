@@ -1,25 +1,31 @@
 //! The builder, and the moment at which one program becomes many processes.
 
 use std::cell::Cell;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Restart, Runtime, Settings, Workers};
+use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
+use crate::error::{AskError, SendError};
 use crate::event::{Address, Exit};
+use crate::ipc::birth::{self, Birth};
+use crate::ipc::channel::{Encoded, Reply};
 use crate::primary::callback::Primary;
-use crate::primary::desk::{self, Worker};
+use crate::primary::desk::{self, Alone, Answered, Worker};
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::reload::Reload;
 use crate::report;
 use crate::role::{self, Process};
-use crate::sys::signal::Signals;
-use crate::sys::{fork, process, signal};
-use crate::worker::{self, ThisWorker};
+use crate::sys::{process, signal};
+use crate::worker::{self, Said, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
 ///
@@ -142,6 +148,17 @@ impl Cluster {
         self
     }
 
+    /// By fork, where nothing is said, or by exec. `CLUSTER_SPAWN` overrides it.
+    ///
+    /// By exec a worker runs the program from its beginning, with its arguments; what stands before
+    /// [`start`](Cluster::start) runs in each worker, too, and is to start no process, which would inherit the channel.
+    /// [`preload`](Cluster::preload) then runs in each worker, before its body, and nothing of it is shared. Where the primary
+    /// has other threads, which makes a fork unsafe, it says so once and starts its workers in this way.
+    pub fn spawn(mut self, spawn: Spawn) -> Cluster {
+        self.settings.spawn = spawn;
+        self
+    }
+
     /// Whose place is filled again. `CLUSTER_RESTART` overrides it.
     pub fn restart(mut self, restart: Restart) -> Cluster {
         self.settings.restart = restart;
@@ -235,6 +252,24 @@ impl Cluster {
         self
     }
 
+    /// See [`Primary::on_message_with`].
+    pub fn on_message_with<M: DeserializeOwned>(
+        mut self,
+        callback: impl FnMut(Worker, M, Option<OwnedFd>) + Send + 'static,
+    ) -> Cluster {
+        self.callbacks.on_message_with(callback);
+        self
+    }
+
+    /// See [`Primary::on_ask`].
+    pub fn on_ask<Q: DeserializeOwned, A: Serialize>(
+        mut self,
+        callback: impl FnMut(Worker, Q) -> A + Send + 'static,
+    ) -> Cluster {
+        self.callbacks.on_ask(callback);
+        self
+    }
+
     /// See [`Primary::on_disconnect`].
     pub fn on_disconnect(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
         self.callbacks.on_disconnect(callback);
@@ -260,13 +295,23 @@ impl Cluster {
     /// as a [`Role::Primary`] whose [`End::error`] says so.
     pub fn start(self) -> Role {
         let Cluster { settings, mut callbacks, setup, preloads } = self;
-        if !role::is_primary() {
+        if !matches!(role::get(), Process::Plain | Process::Primary) {
             let error = "a cluster can't be started in a worker of another: start a program for it";
             report::error(format_args!("{error}"));
             return Role::Primary(End { code: 1, error: Some(error.into()) });
         }
+        let born = match birth::take() {
+            Ok(born) => born,
+            Err(error) => return Role::Primary(broken(&error)),
+        };
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let settings = match settings.with_environment(variable) {
+        let settings = settings.with_environment(variable);
+        if let Some((birth, channel)) = born {
+            // As after a fork: what the callbacks hold is the primary's.
+            std::mem::forget((callbacks, setup));
+            return be_fresh(birth, channel, settings, preloads);
+        }
+        let settings = match settings {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
@@ -292,7 +337,7 @@ impl Debug for Cluster {
     }
 }
 
-fn broken(error: &dyn std::fmt::Display) -> End {
+fn broken(error: &dyn Display) -> End {
     report::error(format_args!("{error}"));
     role::turn_into(Process::Plain);
     End { code: 1, error: Some(error.to_string()) }
@@ -304,7 +349,6 @@ fn clustered(
     callbacks: Primary,
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
-    fork::single_threaded()?;
     signal::expect_children()?;
     process::raise_open_files()?;
     let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
@@ -317,13 +361,13 @@ fn clustered(
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
             let (signals, _) = primary.leave();
-            return be_worker(newborn, settings, Some(signals));
+            return be_worker(newborn, settings, || signals.restore());
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload, signals), settings, None);
+            return be_worker(cradle.serve(preload, signals), settings, || Ok(()));
         }
     };
     primary.close()?;
@@ -336,22 +380,71 @@ fn clustered(
     Ok(Role::Primary(end))
 }
 
-fn be_worker(newborn: Newborn, settings: Settings, signals: Option<Signals>) -> io::Result<Role> {
+fn be_worker(
+    newborn: Newborn,
+    settings: Settings,
+    unblock: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Role> {
     let Newborn { id, slot, generation, channel, primary } = newborn;
     let birth = worker::Birth { id, slot, generation, primary };
-    match worker::begin(birth, channel, settings, signals) {
+    match worker::begin(birth, channel, settings, unblock) {
         Ok(worker) => Ok(Role::Worker(worker)),
-        Err(error) => {
-            // It can't return as the primary that it is not.
-            report::error(format_args!("worker {id} could not begin: {error}"));
-            std::process::exit(1)
-        }
+        Err(error) => stillborn(id, &error),
     }
+}
+
+/// In the fresh image of a worker by exec. The settings are its own: of its own environment and of what its `main` said.
+fn be_fresh(
+    birth: Birth,
+    channel: OwnedFd,
+    settings: Result<Settings, BadSetting>,
+    preloads: Option<Preloads>,
+) -> Role {
+    let Birth { id, slot, generation, primary, name } = birth;
+    let newborn = Newborn { id, slot, generation, channel, primary };
+    let begun = settings
+        .map_err(io::Error::other)
+        .and_then(|settings| process::set_name(&name).map(|()| settings))
+        .and_then(|settings| be_worker(newborn, settings, signal::release));
+    let preloaded = begun.and_then(|role| {
+        preloads
+            .map_or(Ok(()), |preloads| preloads()())
+            .map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
+        Ok(role)
+    });
+    preloaded.unwrap_or_else(|error| stillborn(id, &error))
+}
+
+/// It can't return as the primary that it is not.
+fn stillborn(id: u64, error: &dyn Display) -> ! {
+    report::error(format_args!("worker {id} could not begin: {error}"));
+    std::process::exit(1)
 }
 
 thread_local! {
     /// Unclustered: this thread runs code of the primary.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How the primary's code, in this very process, reaches the worker.
+const ALONE: Alone = Alone { deliver: worker::deliver_here, ask: ask_here };
+
+/// There is no loop to look at a deadline and to run the callback: a thread does, for each question.
+fn ask_here(question: Vec<u8>, within: Duration, answered: Answered) {
+    let (tell, told) = mpsc::channel();
+    let reply: Reply = Box::new(move |answer| tell.send(answer).map_err(|_| SendError::Closed));
+    let thread = thread::Builder::new().name("cluster-ask".into()).spawn(move || {
+        desk::open_unclustered(ALONE);
+        answered(match told.recv_timeout(within) {
+            Ok(answer) => answer.map(Encoded::into_bytes).map_err(AskError::Refused),
+            Err(RecvTimeoutError::Timeout) => Err(AskError::TimedOut { within }),
+            Err(RecvTimeoutError::Disconnected) => Err(AskError::Closed),
+        });
+    });
+    match thread {
+        Ok(_) => worker::question_here(question, reply),
+        Err(error) => report::error(format_args!("a thread that waits for an answer: {error}")),
+    }
 }
 
 /// The body runs in this process; what it sends meets the callbacks here, on the thread that sends. There are no
@@ -364,26 +457,34 @@ fn unclustered(
 ) -> Role {
     let callbacks = Arc::new(Mutex::new(callbacks));
     let hearers = Arc::clone(&callbacks);
-    let receive = Box::new(move |body: &[u8]| {
+    let receive = Box::new(move |said: Said<'_>| {
         // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
-        desk::open_unclustered(worker::deliver_here);
+        desk::open_unclustered(ALONE);
         if INSIDE.replace(true) {
             // By a callback, or by the primary's own code: it would wait for itself.
             report::error(format_args!(
                 "a message to the primary is dropped: it was sent from within the primary"
             ));
-            return;
+            return Err("it was asked from within the primary".to_owned());
         }
         let mut callbacks = hearers.lock().unwrap_or_else(PoisonError::into_inner);
-        callbacks.messaged(&Worker::unclustered(worker::deliver_here), body);
+        let worker = Worker::unclustered(ALONE);
+        let answer = match said {
+            Said::Message(body, fd) => {
+                callbacks.messaged(&worker, body, fd);
+                Ok(Vec::new())
+            }
+            Said::Question(body) => callbacks.asked(&worker, body).map(Encoded::into_bytes),
+        };
         INSIDE.set(false);
+        answer
     });
     // First of all: what the primary's code says to the worker is to find one.
     let worker = match worker::begin_unclustered(settings, receive) {
         Ok(worker) => worker,
         Err(error) => return Role::Primary(broken(&error)),
     };
-    desk::open_unclustered(worker::deliver_here);
+    desk::open_unclustered(ALONE);
     if let Some(setup) = setup {
         INSIDE.set(true);
         setup(&mut callbacks.lock().unwrap_or_else(PoisonError::into_inner));

@@ -39,6 +39,18 @@ pub enum Runtime {
     None,
 }
 
+/// How a worker comes into being.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Spawn {
+    /// By fork(2): at once, and all that the primary has built is in it, shared until it is written to.
+    #[default]
+    Fork,
+    /// By fork(2) and exec(2) of this very program, the file that the primary runs also when another has its name by now:
+    /// nothing is inherited, and `main` runs in it from its beginning. Node: always so.
+    Exec,
+}
+
 /// Whose place is filled again after an end that was not asked for. Node fills none by itself: that is `Never`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -58,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) workers: Workers,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
+    pub(crate) spawn: Spawn,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -73,6 +86,7 @@ impl Default for Settings {
             workers: Workers::Cpus,
             threads: 1,
             runtime: None,
+            spawn: Spawn::Fork,
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -128,6 +142,13 @@ impl Settings {
                     );
                 }
             });
+        }
+        if let Some(v) = one("CLUSTER_SPAWN") {
+            self.spawn = match v.value.as_str() {
+                "fork" => Spawn::Fork,
+                "exec" => Spawn::Exec,
+                _ => return Err(v.bad("\"fork\" or \"exec\"")),
+            };
         }
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
@@ -258,6 +279,7 @@ mod tests {
         assert_eq!(with("CLUSTER_WORKERS", "cpus").unwrap().workers, Workers::Cpus);
         assert_eq!(with("CLUSTER_THREADS", "4").unwrap().threads, 4);
         assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
+        assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
@@ -277,6 +299,7 @@ mod tests {
         for (name, value) in [
             ("CLUSTER_THREADS", "0"),
             ("CLUSTER_RUNTIME", "none"),
+            ("CLUSTER_SPAWN", "zygote"),
             ("CLUSTER_RESTART", "sometimes"),
             ("CLUSTER_MAX_RESTARTS", "-1"),
             ("CLUSTER_DRAIN_TIMEOUT", "30"),

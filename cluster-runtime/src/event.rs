@@ -41,21 +41,24 @@ impl fmt::Display for Address {
     }
 }
 
-/// What a worker is doing, as the primary sees it. Node: `worker.state`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// What a worker is doing, as the primary sees it: it only ever moves on in this order, and may leave out what it does
+/// not get to. Within a callback it is what the event has made of it. Node: `worker.state`.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum State {
-    /// Asked for; the process may not exist yet.
+    /// Asked for; the process may not exist yet, and has said nothing.
     #[default]
     None,
-    /// Its code runs.
+    /// Its code runs, as it has said itself: from the event `online` on.
     Online,
-    /// It takes connections, or has said that it is ready.
+    /// It takes connections, or has said that it is [`ready`](crate::ThisWorker::ready): from its first event `listening` on.
     Listening,
-    /// It takes no new connections and finishes those it has.
+    /// It has been told to finish, and takes no new connections: since a `disconnect` of either side, a SIGTERM, or the
+    /// cluster's stop; also since it was killed because its time was over.
     Disconnecting,
-    /// Its channel is closed.
+    /// Its channel is closed, and nothing more will be heard of it but its end: from the event `disconnect` on.
     Disconnected,
-    /// Its process is gone.
+    /// Its process has ended and is reaped: from the event `exit` on. Also what [`fork`](crate::fork) yields where no
+    /// process was or will be made, as in a cluster that stops.
     Dead,
 }
 

@@ -77,7 +77,7 @@
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
-//! `on_message` is ever called.
+//! `on_message`, `on_message_with` and `on_ask` are ever called.
 //!
 //! No variable says that a process is a worker, so a program that a worker starts can't take itself for one. Workers do
 //! not inherit what a service manager says to the primary (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`).
@@ -93,15 +93,21 @@
 //! | `cluster.workers`, `cluster.workers[id]` | [`workers()`], [`get(id)`](get) | primary |
 //! | `cluster.disconnect()` | [`disconnect()`] | primary |
 //! | `cluster.on('fork')`, `'online'`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | `on_fork`, … of [`Cluster`] and [`Primary`] | primary |
+//! | `worker.on('online')`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | [`Worker::on_online`], [`on_listening`](Worker::on_listening), [`on_message`](Worker::on_message), [`on_disconnect`](Worker::on_disconnect), [`on_exit`](Worker::on_exit) | primary |
 //! | `code`, `signal` of `'exit'` | [`Exit::code`], [`Exit::signal`] | primary |
 //! | `worker.id`, `worker.process.pid`, `worker.state` | [`Worker::id`], [`Worker::pid`], [`Worker::state`] | primary |
-//! | `worker.send()` | [`Worker::send`] | primary |
+//! | `worker.send()`; with a handle | [`Worker::send`]; [`Worker::send_with`] | primary |
+//! | `send()` to each of `cluster.workers` | [`broadcast()`] | primary |
+//! | – | [`Worker::ask`], [`Primary::on_ask`]; [`Coded`] for another format | primary |
 //! | `worker.disconnect()`, `worker.process.kill()` | [`Worker::disconnect`], [`Worker::kill`] | primary |
 //! | `worker.isConnected()`, `worker.isDead()` | [`Worker::is_connected`], [`Worker::is_dead`] | primary |
 //! | `worker.exitedAfterDisconnect` | [`Worker::exited_after_disconnect`], [`Exit::exited_after_disconnect`] | primary |
 //! | `process.on('SIGTERM')`, `setTimeout`, `setInterval` | [`Primary::on_signal`], [`Primary::after`], [`Primary::every`] | primary |
 //! | `cluster.worker` | [`worker()`] | worker |
 //! | `process.send()`, `process.on('message')` | [`ThisWorker::send`], [`ThisWorker::messages`] | worker |
+//! | the same with a handle | [`ThisWorker::send_with`], [`Messages::recv_with`] | worker |
+//! | `send()` that returns `false`; its callback | [`SendError::Full`], [`ThisWorker::backlog`]; [`ThisWorker::flushed`] | both; worker |
+//! | – | [`ThisWorker::ask`], [`ThisWorker::questions`], [`ThisWorker::broadcast`], [`ThisWorker::send_to`] | worker |
 //! | `cluster.worker.disconnect()` | [`ThisWorker::disconnect`] | worker |
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
 //!
@@ -113,7 +119,7 @@
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
 //! - Not built yet: rolling reload, upgrade in place, workers by exec instead of fork, policies other than round robin,
-//!   servers other than actix-web's, UDP, questions with an answer (`ask`), limits on memory or requests of a worker, a
+//!   servers other than actix-web's, UDP, limits on memory or requests of a worker, a
 //!   watch over workers that hang while they serve, a change of user, socket activation.
 //! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
@@ -128,8 +134,8 @@ mod config;
 mod error;
 mod event;
 mod ipc;
+pub mod net;
 mod primary;
-#[cfg(feature = "actix")]
 mod race;
 mod reload;
 mod report;
@@ -138,14 +144,18 @@ mod sys;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
-pub use self::config::{Restart, Runtime, Workers};
-pub use self::error::SendError;
+pub use self::config::{Restart, Runtime, Spawn, Workers};
+pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
+pub use self::ipc::codec::{Codec, Coded, MessagePack};
+pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
-pub use self::primary::desk::{Worker, disconnect, fork, get, last_reload, reload, workers};
+pub use self::primary::desk::{Worker, broadcast, disconnect, fork, get, last_reload, reload, workers};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::worker::inbox::Messages;
+pub use self::worker::question::{Answering, Question, Questions};
+pub use self::worker::say::Relayed;
 pub use self::worker::{ThisWorker, shutdown_signal, worker};
 #[cfg(feature = "macros")]
 pub use cluster_macros::main;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::ipc::birth;
+
 /// What this process is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -32,10 +34,17 @@ pub(crate) fn get() -> Process {
 /// Whether this is the process that was started: true also in a program that has no cluster, and before
 /// [`start`](crate::Cluster::start); false in `preload`. Node: `cluster.isPrimary`.
 pub fn is_primary() -> bool {
-    matches!(get(), Process::Plain | Process::Primary)
+    match get() {
+        Process::Plain => !birth::is_due(),
+        role => role == Process::Primary,
+    }
 }
 
 /// Whether this process is a worker; true also where the body runs unclustered. Node: `cluster.isWorker`.
 pub fn is_worker() -> bool {
-    get() == Process::Worker
+    match get() {
+        // A worker by exec, which runs `main` from its beginning.
+        Process::Plain => birth::is_due(),
+        role => role == Process::Worker,
+    }
 }

@@ -26,6 +26,8 @@ pub enum Order {
     Reload,
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
+    /// End it by SIGABRT.
+    AbortPrimary,
 }
 
 /// The fixtures' `primary = …`: announces all events, obeys all orders.
@@ -82,6 +84,7 @@ pub fn message(worker: Worker, order: Order) {
         Order::DisconnectAll => ::cluster::disconnect(),
         Order::Reload => ::cluster::reload(),
         Order::ExitPrimary(code) => process::exit(code),
+        Order::AbortPrimary => process::abort(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of every test: what a cluster must not leave behind.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,12 +68,21 @@ impl Cluster {
 
     /// After the test made the primary die without a word to its workers: demands that every one of them is gone
     /// within `limit`, and audits. How they ended, in the order of their births: the code, or minus the signal.
-    pub fn orphaned(mut self, limit: Duration) -> Vec<i32> {
+    pub fn orphaned(self, limit: Duration) -> Vec<i32> {
+        self.orphaned_by(None, limit)
+    }
+
+    /// The same of a primary that ends with this status: a code, or minus the signal.
+    pub fn orphaned_by(mut self, status: Option<i32>, limit: Duration) -> Vec<i32> {
         let end = Instant::now() + limit;
         if !process::exits_within(self.child.id(), limit) {
             self.fail("the primary does not die");
         }
-        let _ = self.child.wait();
+        let ended = self.child.wait().expect("wait for the primary");
+        let how = ended.code().or(ended.signal().map(|signal| -signal));
+        if status.is_some_and(|status| how != Some(status)) {
+            self.fail(&format!("the primary should have ended with {status:?}, it ended with {ended}"));
+        }
         // The workers' pids stand in what the primary announced before.
         while self.read_on(Instant::now()) {}
         let pids: Vec<u32> = self.story.forks().map(|fork| fork.pid).collect();

@@ -2,7 +2,7 @@
 //!
 //! Two sides live here. In the test's process: [`Cluster`] (one running fixture), [`Story`] (all that it said),
 //! [`client`] and [`load`] (who asks, and how each answer is judged). In the fixture's processes: [`announce`]
-//! (prints each event of a worker's life) and [`serve`] (the routes a test drives a worker with).
+//! (prints each event of a worker's life) [`serve`] (the routes a test drives a worker with) and [`echo`] (the same without HTTP).
 //!
 //! A test never waits for time to pass. It waits for a line of the story, for a process to die, for a byte; each
 //! wait has a deadline, and a wait in vain fails with the whole story.
@@ -10,6 +10,7 @@
 pub mod announce;
 mod audit;
 pub mod client;
+pub mod echo;
 pub mod load;
 mod plan;
 pub mod process;
@@ -18,7 +19,7 @@ pub mod serve;
 mod story;
 mod wait;
 
-pub use plan::{Plan, can_inject};
+pub use plan::{Plan, by_exec, can_inject, forks};
 pub use running::Cluster;
 pub use rustix::process::Signal;
 pub use story::{Event, Exited, Forked, Story};

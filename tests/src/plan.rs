@@ -1,7 +1,7 @@
 //! What to start: a fixture, its settings, and the circumstances it starts in.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
@@ -21,6 +21,7 @@ pub struct Plan {
     fixture: PathBuf,
     env: Vec<(String, String)>,
     prelude: String,
+    args: Vec<String>,
     strace: Vec<String>,
 }
 
@@ -31,7 +32,25 @@ impl Plan {
         let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
         let fixture = folder.join(fixture);
         assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
-        Self { fixture, env: Vec::new(), prelude: String::new(), strace: Vec::new() }
+        Self { fixture, env: Vec::new(), prelude: String::new(), args: Vec::new(), strace: Vec::new() }
+    }
+
+    /// Starts a copy of the fixture, made at this path.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn copied_to(mut self, path: &Path) -> Self {
+        fs::copy(&self.fixture, path).expect("copy the fixture");
+        path.clone_into(&mut self.fixture);
+        self
+    }
+
+    /// Starts it with these arguments.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args = args.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// Sets a variable of the fixture's environment.
@@ -95,9 +114,10 @@ impl Plan {
     fn command(&self) -> Command {
         let mut words: Vec<String> = self.strace.clone();
         if !self.prelude.is_empty() {
-            words.extend(["sh".to_owned(), "-c".to_owned(), format!("{}exec \"$0\"", self.prelude)]);
+            words.extend(["sh".to_owned(), "-c".to_owned(), format!("{}exec \"$0\" \"$@\"", self.prelude)]);
         }
         words.push(self.fixture.display().to_string());
+        words.extend(self.args.iter().cloned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         // The settings of the person who runs the tests are not the test's.
@@ -107,9 +127,28 @@ impl Plan {
             }
         }
         command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG");
+        if by_exec() {
+            command.env("CLUSTER_SPAWN", "exec");
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// Whether this run of the tests starts all workers by exec: `TEST_SPAWN=exec`.
+#[must_use]
+pub fn by_exec() -> bool {
+    env::var_os("TEST_SPAWN").is_some_and(|spawn| spawn == "exec")
+}
+
+/// Whether workers are forked in this run of the tests; says so if not. For what can't be otherwise: a nursery, and memory
+/// that is shared with it.
+#[must_use]
+pub fn forks() -> bool {
+    if by_exec() {
+        println!("skipped: TEST_SPAWN=exec, and this is about workers that are forked");
+    }
+    !by_exec()
 }
 
 /// Whether [`Plan::inject`] works here; says so if not.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, prlimit,
-    waitpid,
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, kill_process,
+    pidfd_getfd, pidfd_open, prlimit, waitpid,
 };
 
 /// The variable that marks all processes of one test's cluster, however often they fork and exec.
@@ -68,6 +68,21 @@ pub fn signal(pid: u32, signal: Signal) {
         Ok(()) | Err(Errno::SRCH) => {}
         Err(error) => panic!("kill({pid}, {signal:?}): {error}"),
     }
+}
+
+/// Closes a worker's channel to its primary under it, both ways, as its own code might by mistake. It is the first of
+/// its sockets.
+///
+/// # Panics
+/// If it has none.
+pub fn hang_up(pid: u32) {
+    let open = own_descriptors(pid);
+    let sockets = open.iter().filter(|(number, what)| *number > 2 && what.starts_with("socket:"));
+    let number = sockets.map(|(number, _)| *number).min().expect("a worker has a channel");
+    let pidfd = pidfd_open(as_pid(pid), PidfdFlags::empty()).expect("open a worker's pidfd");
+    let channel = pidfd_getfd(&pidfd, number.cast_signed(), PidfdGetfdFlags::empty());
+    let channel = channel.expect("duplicate a worker's channel");
+    rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).expect("shut a channel down");
 }
 
 /// Sets how many descriptors a running process may have from now on.

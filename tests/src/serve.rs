@@ -50,6 +50,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/reload", web::get().to(|| order(Order::Reload)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
+        .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))
         .route("/exit/{code}", web::get().to(exit))
         .route("/leave/{code}", web::get().to(leave))
         .route("/abort", web::get().to(abort))

@@ -83,6 +83,32 @@ fn s28_two_hundred_clients_hold_on_to_a_cluster_of_64_descriptors() {
     cluster.stop();
 }
 
+/// Mutation: close the listener at the first error of accept, or stop accepting from it for good.
+#[test]
+fn n01_a_failing_accept_is_passed_over_and_the_server_closes_cleanly() {
+    if !can_inject() {
+        return;
+    }
+    let trace = env::temp_dir().join(format!("cluster-n01-{}", this::id()));
+    let mut cluster = Cluster::of("serve")
+        .workers(2)
+        .inject("accept4:error=ECONNABORTED:when=1..3", &trace.display().to_string())
+        .start();
+    let address = cluster.up(2);
+    let mut clients: Vec<_> = (0..4).map(|_| Connection::to(&address)).collect();
+    for client in &mut clients {
+        client.write(GET).expect("write a request");
+    }
+    // Each is answered and closed, and nothing is kept of it: the audit counts the primary's descriptors.
+    for client in &mut clients {
+        assert_eq!(client.read_to_end().reply().status, 200);
+    }
+    cluster.stop();
+    let injected = fs::read_to_string(&trace).unwrap_or_default().matches("(INJECTED)").count();
+    assert_eq!(injected, 3, "three times it failed");
+    fs::remove_file(&trace).expect("remove the trace");
+}
+
 /// Mutation: end the loop on an error of accept that is not EAGAIN.
 #[test]
 fn s28_each_error_of_accept_is_survived() {

@@ -29,6 +29,19 @@ fn n47_workers_follow_a_primary_that_exits() {
 
 /// Mutation: as for N47.
 #[test]
+fn n46_workers_follow_a_primary_that_fails() {
+    for (path, status) in [("/exit-primary/1", 1), ("/abort-primary", -6)] {
+        let mut cluster = Cluster::start("serve", 2);
+        let address = cluster.up(2);
+        let mut held = Connection::to(&address);
+        held.begin();
+        ask(&address, path);
+        assert_eq!(cluster.orphaned_by(Some(status), SOON), [0, 0]);
+    }
+}
+
+/// Mutation: as for N47.
+#[test]
 fn p25_killed_while_serving() {
     let mut cluster = Cluster::start("serve", 2);
     let address = cluster.up(2);

@@ -1,7 +1,7 @@
 //! Six ends of a worker are six different reports.
 
 use cluster_tests::client::attempt;
-use cluster_tests::{Cluster, Exited, Signal};
+use cluster_tests::{Cluster, Exited, Signal, forks};
 
 /// One worker that serves, and dies of this request.
 fn end_by(path: &str, in_log: Option<&str>) -> Exited {
@@ -60,6 +60,9 @@ fn p02_an_end_before_readiness_is_not_started() {
 /// Mutation: ignore the result of preload.
 #[test]
 fn p02_a_failed_preload_ends_the_program() {
+    if !forks() {
+        return;
+    }
     for (how, code, told) in [
         ("error", 1, &["the model file is missing"][..]),
         ("panic", 101, &["panicked at", "a bug in preload"]),

@@ -90,7 +90,9 @@ async fn serve(mut seat: Seat, control: Arc<Control>) -> io::Result<()> {
     let services = services?;
 
     // Opening the lane says "listening": not before everything that a connection meets is there.
-    let mut lane = worker::open_lane(&listeners, &seat.account)?;
+    // Before the primary can deal the first connection to it, and say that it is to go.
+    worker::concern();
+    let mut lane = worker::open_lane(&listeners, &seat.account).await?;
     control.enlist(lane.remote());
 
     let mut connections = JoinSet::new();

@@ -1,38 +1,74 @@
 //! Frames on the channel: a pure codec over bytes, whatever pieces they come in.
 //!
-//! `len: u32 · kind: u8 · fds: u8 · 0: u16 · body`, little-endian. A length past the limit is refused before
-//! anything is allocated for it.
+//! `len: u32 · kind: u8 · fds: u8 · to: u16 · number: u64 · body`, little-endian. A length past the limit is refused at
+//! its header, and memory is taken for what has come, not for what was announced.
 
 use std::fmt;
 
 /// The largest body, in bytes.
 pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
 
-const HEADER: usize = 8;
+/// Before each body, in bytes. What a [`Kind::Hello`] has here stays as it is in every version of the protocol.
+pub(crate) const HEADER: usize = 16;
 
-/// Who reads the body.
+/// Bytes that are asked of the kernel at a time, at least.
+const READ: usize = 64 * 1024;
+
+/// What a frame is, and so who reads the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
 pub(crate) enum Kind {
     /// The cluster: a message of `ipc::message`.
-    Control,
+    Control = 0,
     /// The user.
-    User,
+    User = 1,
+    /// The first frame each way: `number` is the protocol's version, the body names the build.
+    Hello = 2,
+    /// A user's question, to be answered under its number.
+    Ask = 3,
+    /// The answer to the question of this number, or, to a [`Kind::Relay`], who was not told.
+    Answer = 4,
+    /// There will be no answer; the body is the reason, in words.
+    Refusal = 5,
+    /// A user's message for the worker in slot `to`, or for all others; the primary passes the body on unread.
+    Relay = 6,
+    /// To a process that does not know yet that it is a worker. Only ever the first.
+    Birth = 7,
+}
+
+/// The slot in a [`Kind::Relay`] to all other workers.
+pub(crate) const ALL: u16 = u16::MAX;
+
+/// What is said of a body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
+    /// A slot, in a relay; else 0.
+    pub(crate) to: u16,
+    /// Pairs an answer with its question; 0 where there is none.
+    pub(crate) number: u64,
 }
 
 /// One frame, taken off the stream.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Frame {
-    pub(crate) kind: Kind,
-    /// How many descriptors of those that came with the stream belong to it.
-    pub(crate) fds: u8,
+    pub(crate) head: Head,
+    /// Whether one of the descriptors that came with the stream belongs to it.
+    pub(crate) has_fd: bool,
     pub(crate) body: Vec<u8>,
 }
 
 /// Bytes that are not this protocol. The stream can't be read on after it.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Broken {
-    TooLong { len: usize },
+    TooLong {
+        len: usize,
+    },
     UnknownKind(u8),
+    /// More descriptors than a frame may have.
+    TooManyFds(u8),
+    /// A slot or a number where there is none.
+    Header(Kind),
 }
 
 impl fmt::Display for Broken {
@@ -40,105 +76,113 @@ impl fmt::Display for Broken {
         match self {
             Broken::TooLong { len } => write!(f, "a frame of {len} bytes, over the limit of {MAX_BODY}"),
             Broken::UnknownKind(kind) => write!(f, "a frame of the unknown kind {kind}"),
+            Broken::TooManyFds(fds) => write!(f, "a frame with {fds} descriptors"),
+            Broken::Header(kind) => write!(f, "a frame of the kind {kind:?} with what belongs to another"),
         }
     }
 }
 
 impl std::error::Error for Broken {}
 
+impl Head {
+    pub(crate) const CONTROL: Head = Head::of(Kind::Control, 0);
+    pub(crate) const USER: Head = Head::of(Kind::User, 0);
+
+    pub(crate) const fn of(kind: Kind, number: u64) -> Head {
+        Head { kind, to: 0, number }
+    }
+
+    pub(crate) const fn relay(to: u16, number: u64) -> Head {
+        Head { kind: Kind::Relay, to, number }
+    }
+
+    fn decode(kind: u8, to: u16, number: u64) -> Result<Head, Broken> {
+        const KINDS: [Kind; 8] = [
+            Kind::Control,
+            Kind::User,
+            Kind::Hello,
+            Kind::Ask,
+            Kind::Answer,
+            Kind::Refusal,
+            Kind::Relay,
+            Kind::Birth,
+        ];
+        let kind = *KINDS.get(usize::from(kind)).ok_or(Broken::UnknownKind(kind))?;
+        let numberless = matches!(kind, Kind::Control | Kind::User | Kind::Birth);
+        if (to != 0 && kind != Kind::Relay) || (number != 0 && numberless) {
+            return Err(Broken::Header(kind));
+        }
+        Ok(Head { kind, to, number })
+    }
+}
+
 /// Appends a frame. The caller has checked the body against [`MAX_BODY`].
-pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, fds: u8, body: &[u8]) {
+pub(crate) fn encode(out: &mut Vec<u8>, head: Head, has_fd: bool, body: &[u8]) {
     debug_assert!(body.len() <= MAX_BODY);
-    out.reserve(HEADER + body.len());
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(&[kind as u8, fds, 0, 0]);
+    let mut header = [0; HEADER];
+    header[0..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    header[4] = head.kind as u8;
+    header[5] = u8::from(has_fd);
+    header[6..8].copy_from_slice(&head.to.to_le_bytes());
+    header[8..16].copy_from_slice(&head.number.to_le_bytes());
+    out.extend_from_slice(&header);
     out.extend_from_slice(body);
+}
+
+/// How many bytes of the stream a frame was.
+pub(crate) fn size_of(frame: &Frame) -> usize {
+    HEADER + frame.body.len()
 }
 
 /// Turns pieces of a stream into frames.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
+    /// Kept initialized to its length, so that a read needs no other buffer.
     bytes: Vec<u8>,
-    read: usize,
+    /// What has come and was not yet taken is between the two.
+    start: usize,
+    end: usize,
 }
 
 impl Decoder {
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        // Moved to the front only when all frames were taken out: once a read, not once a frame.
-        if self.read > 0 {
-            self.bytes.drain(..self.read);
-            self.read = 0;
+    /// Room for the next piece; [`filled`](Decoder::filled) says how much of it was used. It grows with what has come,
+    /// whatever length was announced.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        // Moved to the front once a read, not once a frame.
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let wanted = self.end + self.end.max(READ);
+        if self.bytes.len() < wanted || (self.end == 0 && self.bytes.len() > 4 * READ) {
+            self.bytes.resize(wanted, 0);
+            self.bytes.shrink_to(wanted);
         }
-        self.bytes.extend_from_slice(bytes);
+        &mut self.bytes[self.end..]
+    }
+
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.bytes.len());
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Broken> {
-        let rest = &self.bytes[self.read..];
+        let rest = &self.bytes[self.start..self.end];
         let Some((header, rest)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
-        let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let [l0, l1, l2, l3, kind, fds, t0, t1, number @ ..] = *header;
+        let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if len > MAX_BODY {
             return Err(Broken::TooLong { len });
         }
-        let kind = match header[4] {
-            k if k == Kind::Control as u8 => Kind::Control,
-            k if k == Kind::User as u8 => Kind::User,
-            unknown => return Err(Broken::UnknownKind(unknown)),
-        };
-        let Some(body) = rest.get(..len) else { return Ok(None) };
-        let frame = Frame { kind, fds: header[5], body: body.to_vec() };
-        self.read += HEADER + len;
-        if self.read == self.bytes.len() {
-            self.bytes.clear();
-            self.read = 0;
-            self.bytes.shrink_to(64 * 1024);
+        let head = Head::decode(kind, u16::from_le_bytes([t0, t1]), u64::from_le_bytes(number))?;
+        if fds > 1 {
+            return Err(Broken::TooManyFds(fds));
         }
+        let Some(body) = rest.get(..len) else { return Ok(None) };
+        let frame = Frame { head, has_fd: fds == 1, body: body.to_vec() };
+        self.start += HEADER + len;
         Ok(Some(frame))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stream() -> (Vec<u8>, Vec<Frame>) {
-        let frames = vec![
-            Frame { kind: Kind::Control, fds: 1, body: vec![1, 2, 3] },
-            Frame { kind: Kind::User, fds: 0, body: vec![] },
-            Frame { kind: Kind::User, fds: 0, body: vec![9; 70_000] },
-        ];
-        let mut bytes = Vec::new();
-        for frame in &frames {
-            encode(&mut bytes, frame.kind, frame.fds, &frame.body);
-        }
-        (bytes, frames)
-    }
-
-    #[test]
-    fn split_anywhere_and_coalesced_the_frames_are_the_same() {
-        let (bytes, expected) = stream();
-        for piece in [1, 2, 7, 8, 9, 4096, bytes.len()] {
-            let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
-            for piece in bytes.chunks(piece) {
-                decoder.push(piece);
-                while let Some(frame) = decoder.next().unwrap() {
-                    frames.push(frame);
-                }
-            }
-            assert_eq!(frames, expected);
-        }
-    }
-
-    #[test]
-    fn a_hostile_length_is_refused_at_its_header() {
-        let mut decoder = Decoder::default();
-        decoder.push(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-        assert_eq!(decoder.next(), Err(Broken::TooLong { len: u32::MAX as usize }));
-    }
-
-    #[test]
-    fn an_unknown_kind_is_an_error_and_no_panic() {
-        let mut decoder = Decoder::default();
-        decoder.push(&[0, 0, 0, 0, 77, 0, 0, 0]);
-        assert_eq!(decoder.next(), Err(Broken::UnknownKind(77)));
-    }
-}
+#[path = "frame_tests.rs"]
+mod tests;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Address;
 
-/// The vocabulary's version, told by a worker in its first message.
-pub(crate) const PROTOCOL: u16 = 1;
+/// The protocol's version: that of the frames and of this vocabulary. Each side's first frame says it.
+pub(crate) const PROTOCOL: u64 = 2;
 
 /// Names a listening socket of the primary, for its life.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Call(pub(crate) u32);
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToPrimary {
     /// I run.                                             // first message, once
-    Online { protocol: u16 },
+    Online,
     /// Bind this, or share it with those who asked before.  // answered by Bound
     Bind {
         call: Call,
@@ -40,6 +40,8 @@ pub(crate) enum ToPrimary {
         nth: u32,
         backlog: u32,
     },
+    /// I hold it no more: close it when nobody does.
+    Unbind { listener: ListenerId },
     /// Take this listening socket over.                   // fd · answered by Bound
     Adopt { call: Call },
     /// I am ready to serve these: open a lane for them.   // answered by Lane
@@ -76,6 +78,14 @@ pub(crate) enum ToWorker {
 pub(crate) struct BoundTo {
     pub(crate) listener: ListenerId,
     pub(crate) address: Address,
+}
+
+/// A worker that a relayed message was for, and did not reach.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Untold {
+    pub(crate) slot: usize,
+    /// It does not read; else nobody is there.
+    pub(crate) full: bool,
 }
 
 /// An `io::Error` on its way to the process that asked.

@@ -1,35 +1,76 @@
-//! Births, by fork or by the nursery, and the nursery's own.
+//! Births, by fork, by exec or by the nursery, and the nursery's own.
 
 use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::nursery::{Answer, Failed, Nursery, Start};
 use super::slot::Id;
 use super::step::Input;
-use super::{Departure, Loop, Newborn, Offspring, Source, Turn, desk, hub};
+use super::{Departure, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
+use crate::config::Spawn;
+use crate::ipc::birth;
 use crate::report;
 use crate::sys::epoll::Interest;
 use crate::sys::fork::{self, Birth};
 use crate::sys::pidfd::Child;
-use crate::sys::scm;
+use crate::sys::{exec, process, scm};
+
+/// How the next worker comes into being.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Fork,
+    Nursery,
+    Exec,
+}
 
 impl Loop {
     pub(super) fn spawn(&mut self, id: Id, slot: usize, generation: u64) -> Turn {
+        if self.fleet.member(id).is_none_or(|member| member.asked) {
+            // Asked for before a stop, or a reload's failure, in the same breath.
+            return self.not_to_be(id);
+        }
         let (ours, theirs) = match scm::stream_pair() {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        if self.preloads.is_some() {
-            let stopping = self.fleet.is_stopping();
-            let nursery = self.nurseries.of(generation).filter(|nursery| !stopping && !nursery.is_retired());
-            let Some(nursery) = nursery else {
-                // Asked for in the same breath as a stop, or a reload's failure: the nursery is gone by now.
-                return self.not_to_be(id);
-            };
-            hub::open(id, ours);
-            nursery.spawn(id, slot, theirs, Instant::now());
-            return Ok(());
+        match self.way(generation)? {
+            Way::Fork => self.fork((id, slot, generation), ours, theirs),
+            Way::Exec => self.exec((id, slot, generation), ours, theirs),
+            Way::Nursery => {
+                let Some(nursery) = self.nurseries.of(generation) else { return self.not_to_be(id) };
+                hub::open(id, ours);
+                nursery.spawn(id, slot, theirs, Instant::now());
+                Ok(())
+            }
         }
+    }
+
+    /// Starts the nursery where it is needed and is not there.
+    fn way(&mut self, generation: u64) -> Turn<Way> {
+        if self.settings.spawn == Spawn::Exec {
+            return Ok(Way::Exec);
+        }
+        if self.preloads.is_some() {
+            if self.nurseries.are_idle(generation) {
+                self.try_nursery(generation, Instant::now())?;
+            }
+            return Ok(if self.nurseries.are_idle(generation) { Way::Exec } else { Way::Nursery });
+        }
+        Ok(if self.can_fork()? { Way::Fork } else { Way::Exec })
+    }
+
+    /// Whether a fork is sound now. Whatever is in the way is told of once.
+    fn can_fork(&mut self) -> io::Result<bool> {
+        let Err(why) = fork::single_threaded() else { return Ok(true) };
+        if !std::mem::replace(&mut self.told_threads, true) {
+            report::warn(format_args!("{why}. Until then workers are started by exec (spawn = \"exec\")"));
+        }
+        Ok(false)
+    }
+
+    fn fork(&mut self, (id, slot, generation): (Id, usize, u64), ours: OwnedFd, theirs: OwnedFd) -> Turn {
         let primary = std::process::id();
         match fork::fork() {
             Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(Newborn {
@@ -45,6 +86,21 @@ impl Loop {
                 self.born(id, child)
             }
             Err(error) => self.unborn(id, &error),
+        }
+    }
+
+    fn exec(&mut self, (id, slot, generation): (Id, usize, u64), ours: OwnedFd, theirs: OwnedFd) -> Turn {
+        let told = process::name().and_then(|name| {
+            let (id, primary) = (id.0, std::process::id());
+            birth::tell(&ours, &birth::Birth { id, slot, generation, primary, name })
+        });
+        match told.and_then(|()| exec::spawn(exec::this_program(), theirs.as_fd())) {
+            Ok(child) => {
+                drop(theirs);
+                hub::open(id, ours);
+                self.born(id, child)
+            }
+            Err(error) => self.unborn(id, &format_args!("by exec of this program: {error}")),
         }
     }
 
@@ -77,6 +133,7 @@ impl Loop {
     pub(super) fn unborn(&mut self, id: Id, why: &dyn Display) -> Turn {
         report::error(format_args!("starting worker {}: {why}", id.0));
         hub::close(id);
+        ask::closed(id);
         desk::forget(id);
         self.step(Input::Unborn { id })
     }
@@ -84,12 +141,21 @@ impl Loop {
     /// A birth that was asked for is not wanted any more.
     pub(super) fn not_to_be(&mut self, id: Id) -> Turn {
         hub::close(id);
+        ask::closed(id);
         desk::forget(id);
         self.step(Input::Unborn { id })
     }
 
+    /// Where it can't be forked there is none, and what it was asked for is born by exec.
     pub(super) fn start_nursery(&mut self, generation: u64) -> Turn {
+        let can_fork = self.can_fork()?;
         let nursery = self.nurseries.add(generation);
+        if !can_fork {
+            for (id, slot) in nursery.forgo() {
+                self.spawn(id, slot, generation)?;
+            }
+            return Ok(());
+        }
         match nursery.start(self.settings.startup_timeout, Instant::now())? {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
@@ -171,16 +237,21 @@ impl Loop {
     pub(super) fn tick_nurseries(&mut self, now: Instant) -> Turn {
         for generation in self.nurseries.generations() {
             if self.nurseries.of(generation).is_some_and(|nursery| nursery.tick(now)) {
-                match self.start_nursery(generation) {
-                    // The workers that live serve on.
-                    Err(Departure::Broken(error)) => {
-                        report::error(format_args!("starting the nursery: {error}; it is tried again"));
-                        self.nurseries.add(generation).later(now);
-                    }
-                    started => started?,
-                }
+                self.try_nursery(generation, now)?;
             }
         }
         Ok(())
+    }
+
+    fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
+        match self.start_nursery(generation) {
+            // The workers that live serve on.
+            Err(Departure::Broken(error)) => {
+                report::error(format_args!("starting the nursery: {error}; it is tried again"));
+                self.nurseries.add(generation).later(now);
+                Ok(())
+            }
+            started => started,
+        }
     }
 }

@@ -4,14 +4,17 @@
 //! that panics is named and has no other effect.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::desk::Worker;
+use super::own;
 use crate::event::{Address, Exit, Signal};
-use crate::ipc::channel;
+use crate::ipc::channel::{self, Encoded};
 use crate::reload::Reload;
 use crate::report;
 
@@ -19,7 +22,10 @@ use crate::report;
 const LONG: Duration = Duration::from_millis(100);
 
 type OfWorker = Box<dyn FnMut(Worker) + Send>;
-type OfMessage = Box<dyn FnMut(&Worker, &[u8]) -> Result<(), String> + Send>;
+/// Says why it can't read the message; else takes it, and the descriptor if it wants one.
+type OfMessage = Box<dyn FnMut(&Worker, &[u8], &mut Option<OwnedFd>) -> Result<(), String> + Send>;
+/// The same; inside, the answer or the reason that there is none.
+type OfQuestion = Box<dyn FnMut(&Worker, &[u8]) -> Result<Result<Encoded, String>, String> + Send>;
 
 struct Timer {
     at: Instant,
@@ -35,13 +41,15 @@ struct Timer {
 /// unsafe, and the cluster would refuse to.
 ///
 /// Unclustered (`CLUSTER_WORKERS=0`) there is no primary: of all that is registered only
-/// [`on_message`](Primary::on_message) is called, in the thread that sends.
+/// [`on_message`](Primary::on_message), [`on_message_with`](Primary::on_message_with) and [`on_ask`](Primary::on_ask) are
+/// called, in the thread that sends or asks.
 #[derive(Default)]
 pub struct Primary {
     fork: Vec<OfWorker>,
     online: Vec<OfWorker>,
     listening: Vec<Box<dyn FnMut(Worker, Address) + Send>>,
     message: Vec<OfMessage>,
+    question: Vec<OfQuestion>,
     disconnect: Vec<OfWorker>,
     exit: Vec<Box<dyn FnMut(Worker, Exit) + Send>>,
     reload: Vec<Box<dyn FnMut(Reload) + Send>>,
@@ -68,13 +76,43 @@ impl Primary {
     /// When a worker has sent a message that reads as an `M`. Several may be given, for several types: each gets
     /// what it can read, and what nobody can is reported. Node: `cluster.on('message')`.
     pub fn on_message<M: DeserializeOwned>(&mut self, mut callback: impl FnMut(Worker, M) + Send + 'static) {
-        self.message.push(Box::new(move |worker, body| {
-            // A `Deserialize` is user code too, over bytes that a worker chose: its panic must not end the loop.
-            let read = catch_unwind(AssertUnwindSafe(|| channel::decode::<M>(body)));
-            let read = read.map_err(|_| "its Deserialize panicked".to_owned())?;
-            let message = read.map_err(|error| error.to_string())?;
+        self.message.push(Box::new(move |worker, body, _| {
+            let message = read::<M>(body)?;
             guard("on_message", || callback(worker.clone(), message));
             Ok(())
+        }));
+    }
+
+    /// As [`on_message`](Primary::on_message), with the descriptor that came with the message, if one did: the first of
+    /// these that can read the message gets it. It is the callback's own; where it is not wanted it is closed. Node: the
+    /// second argument of `cluster.on('message')`.
+    pub fn on_message_with<M: DeserializeOwned>(
+        &mut self,
+        mut callback: impl FnMut(Worker, M, Option<OwnedFd>) + Send + 'static,
+    ) {
+        self.message.push(Box::new(move |worker, body, fd| {
+            let message = read::<M>(body)?;
+            let fd = fd.take();
+            guard("on_message_with", || callback(worker.clone(), message, fd));
+            Ok(())
+        }));
+    }
+
+    /// When a worker [asks](crate::ThisWorker::ask) a question that reads as a `Q`; what is returned is the answer.
+    /// Several may be given, for several types: the first that can read a question answers it. Where none can, or the
+    /// callback panics, or its answer can't be sent, the worker is told at once. Node has no word for it.
+    pub fn on_ask<Q: DeserializeOwned, A: Serialize>(
+        &mut self,
+        mut callback: impl FnMut(Worker, Q) -> A + Send + 'static,
+    ) {
+        self.question.push(Box::new(move |worker, body| {
+            let question = read::<Q>(body)?;
+            let mut answer = Err("its callback on_ask panicked; the primary's log says more".to_owned());
+            guard("on_ask", || {
+                let said = callback(worker.clone(), question);
+                answer = Encoded::new(&said).map_err(|error| format!("its answer: {error}"));
+            });
+            Ok(answer)
         }));
     }
 
@@ -131,20 +169,24 @@ impl Primary {
     }
 
     pub(crate) fn onlined(&mut self, worker: &Worker) {
+        own::onlined(worker);
         each(&mut self.online, "on_online", worker);
     }
 
     pub(crate) fn disconnected(&mut self, worker: &Worker) {
+        own::disconnected(worker);
         each(&mut self.disconnect, "on_disconnect", worker);
     }
 
     pub(crate) fn listened(&mut self, worker: &Worker, address: &Address) {
+        own::listened(worker, address);
         for callback in &mut self.listening {
             guard("on_listening", || callback(worker.clone(), address.clone()));
         }
     }
 
     pub(crate) fn exited(&mut self, worker: &Worker, exit: &Exit) {
+        own::exited(worker, exit);
         for callback in &mut self.exit {
             guard("on_exit", || callback(worker.clone(), exit.clone()));
         }
@@ -156,22 +198,32 @@ impl Primary {
         }
     }
 
-    pub(crate) fn messaged(&mut self, worker: &Worker, body: &[u8]) {
-        let mut refusals = Vec::new();
-        let mut read = self.message.is_empty();
+    pub(crate) fn messaged(&mut self, worker: &Worker, body: &[u8], mut fd: Option<OwnedFd>) {
+        let mut hearing = own::messaged(worker, body);
         for callback in &mut self.message {
+            hearing.note(callback(worker, body, &mut fd));
+        }
+        if let Some(why) = hearing.refused() {
+            report::error(format_args!(
+                "a message of worker {} is not of a type that on_message takes: {why}",
+                worker.id()
+            ));
+        }
+    }
+
+    /// The answer to a question, or why there is none.
+    pub(crate) fn asked(&mut self, worker: &Worker, body: &[u8]) -> Result<Encoded, String> {
+        let mut refusals = Vec::new();
+        for callback in &mut self.question {
             match callback(worker, body) {
-                Ok(()) => read = true,
+                Ok(answer) => return answer,
                 Err(reason) => refusals.push(reason),
             }
         }
-        if !read {
-            report::error(format_args!(
-                "a message of worker {} is not of a type that on_message takes: {}",
-                worker.id(),
-                refusals.join("; ")
-            ));
-        }
+        Err(match refusals.is_empty() {
+            true => "the primary answers no questions: give it on_ask".into(),
+            false => format!("it is not of a type that on_ask takes: {}", refusals.join("; ")),
+        })
     }
 
     pub(crate) fn signalled(&mut self, signal: Signal) {
@@ -207,13 +259,21 @@ impl fmt::Debug for Primary {
     }
 }
 
+/// Reads a message as an `M`, or says why it isn't one.
+pub(super) fn read<M: DeserializeOwned>(body: &[u8]) -> Result<M, String> {
+    // A `Deserialize` is user code too, over bytes that a worker chose: its panic must not end the loop.
+    catch_unwind(AssertUnwindSafe(|| channel::decode::<M>(body)))
+        .unwrap_or_else(|_| Err("its Deserialize panicked".to_owned()))
+}
+
 fn each(callbacks: &mut [OfWorker], name: &str, worker: &Worker) {
     for callback in callbacks {
         guard(name, || callback(worker.clone()));
     }
 }
 
-fn guard(name: &str, callback: impl FnOnce()) {
+/// Runs user code in the loop's stead.
+pub(super) fn guard(name: &str, callback: impl FnOnce()) {
     let start = Instant::now();
     if catch_unwind(AssertUnwindSafe(callback)).is_err() {
         report::error(format_args!("{name} panicked; the cluster goes on"));

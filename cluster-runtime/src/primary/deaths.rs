@@ -38,7 +38,10 @@ impl Loop {
         self.announced.retain(|(worker, _)| *worker != id);
         self.release_held(id);
         // Whether the end of the channel or that of the process was seen first, they are told of in this order.
+        // What its last words made a callback ask for is known before it is.
+        self.obey()?;
         self.step(Input::Closed { id })?;
+        self.obey()?;
         self.step(Input::Exited { id, status })
     }
 

@@ -6,16 +6,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::hub;
 use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
-use crate::error::SendError;
+use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
 use crate::ipc::channel::Encoded;
+use crate::ipc::frame::Head;
 use crate::reload::Reload;
 
 thread_local! {
@@ -51,8 +54,20 @@ struct Record {
     connected: Cell<bool>,
     asked: Cell<bool>,
     /// Unclustered, there is no process behind it but this one.
-    here: Option<fn(Vec<u8>)>,
+    here: Option<Alone>,
 }
+
+/// How the one worker of a program that runs unclustered is reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alone {
+    /// Puts a message into its inbox.
+    pub(crate) deliver: fn(Vec<u8>, Option<OwnedFd>),
+    /// Has it answer a question within a time.
+    pub(crate) ask: fn(Vec<u8>, Duration, Answered),
+}
+
+/// Is told the answer.
+pub(crate) type Answered = Box<dyn FnOnce(Result<Vec<u8>, AskError>) + Send>;
 
 impl Worker {
     fn new(id: Id) -> Worker {
@@ -61,9 +76,9 @@ impl Worker {
         Worker { id, record: Rc::new(record) }
     }
 
-    /// The one worker of a program that runs unclustered: this process. `deliver` puts a message into its inbox.
-    pub(crate) fn unclustered(deliver: fn(Vec<u8>)) -> Worker {
-        let record = Record { here: Some(deliver), ..Record::default() };
+    /// The one worker of a program that runs unclustered: this process.
+    pub(crate) fn unclustered(alone: Alone) -> Worker {
+        let record = Record { here: Some(alone), ..Record::default() };
         record.connected.set(true);
         record.pid.set(std::process::id());
         record.generation.set(1);
@@ -103,13 +118,58 @@ impl Worker {
     /// [`SendError::Closed`] when it is gone or not yet forked, [`SendError::Full`] when it does not read,
     /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
     pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
-        match self.record.here {
-            Some(deliver) => {
-                deliver(Encoded::new(&message)?.into_bytes());
-                Ok(())
-            }
-            None => hub::send(self.id, &message),
+        self.post(&Encoded::new(&message)?)
+    }
+
+    /// As [`send`](Worker::send), with a descriptor: a file, a pipe, a connection. It arrives with exactly this message,
+    /// at [`recv_with`](crate::Messages::recv_with), and is the worker's from then on; this process keeps nothing of it.
+    /// Node: `worker.send(message, handle)`.
+    ///
+    /// ```compile_fail,E0382
+    /// # fn twice(worker: cluster::Worker, socket: std::net::TcpStream) {
+    /// worker.send_with("serve this", socket);
+    /// worker.send_with("and again", socket); // it is no longer here: use of a moved value
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Worker::send), and [`SendError::Full`] when 64 descriptors wait to be written; the error gives the
+    /// descriptor back.
+    pub fn send_with<M: Serialize>(&self, message: M, fd: impl Into<OwnedFd>) -> Result<(), SendWithError> {
+        let fd = fd.into();
+        let message = match Encoded::new(&message) {
+            Ok(message) => message,
+            Err(reason) => return Err(SendWithError::new(reason, fd)),
+        };
+        if let Some(alone) = self.record.here {
+            (alone.deliver)(message.into_bytes(), Some(fd));
+            return Ok(());
         }
+        match hub::post(self.id, Head::USER, message.as_bytes(), Some(fd)) {
+            Err(hub::Refused { error, fd: Some(fd) }) => Err(SendWithError::new(error, fd)),
+            // Its descriptor comes back with each refusal.
+            Ok(()) | Err(hub::Refused { fd: None, .. }) => Ok(()),
+        }
+    }
+
+    /// How many bytes of what was sent to it wait here, since it does not read as fast; past 32 MiB,
+    /// [`send`](Worker::send) refuses more. Node: what `send` returning `false` is about.
+    pub fn backlog(&self) -> usize {
+        hub::backlog(self.id)
+    }
+
+    fn post(&self, message: &Encoded) -> Result<(), SendError> {
+        match self.record.here {
+            Some(alone) => (alone.deliver)(message.as_bytes().to_vec(), None),
+            None => {
+                hub::post(self.id, Head::USER, message.as_bytes(), None).map_err(|refused| refused.error)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn alone(&self) -> Option<Alone> {
+        self.record.here
     }
 
     /// Asks it to leave: it takes no new connections, finishes those it has within
@@ -141,7 +201,15 @@ impl Worker {
         self.record.asked.get()
     }
 
+    pub(super) fn key(&self) -> Id {
+        self.id
+    }
+
+    /// What is asked of a worker that is gone is no error, and nothing.
     fn order(&self, input: Input) {
+        if self.is_dead() {
+            return;
+        }
         match (self.record.here, &input) {
             (Some(_), Input::Kill { signal, .. }) => signal_here(*signal),
             (Some(_), _) => signal_here(Signal::TERM),
@@ -199,6 +267,21 @@ pub fn get(id: u64) -> Option<Worker> {
     DESK.with_borrow(|desk| desk.as_ref().and_then(|desk| desk.workers.get(&Id(id)).cloned()))
 }
 
+/// Sends a message to all workers whose channel is open, in the primary; yields those that could not be told, each with the
+/// reason. Never waits: a worker that does not read fills its own channel, and the others get theirs. Unclustered it
+/// goes to this process. Node: a loop over `cluster.workers`.
+#[must_use = "these were not told"]
+pub fn broadcast<M: Serialize>(message: M) -> Vec<(Worker, SendError)> {
+    // Encoded once, before the desk is looked at: a `Serialize` may do anything.
+    let message = Encoded::new(&message);
+    let connected = workers().into_iter().filter(|worker| worker.is_connected() && worker.pid() != 0);
+    let tell = |worker: Worker| {
+        let told = message.as_ref().map_err(SendError::clone).and_then(|message| worker.post(message));
+        told.err().map(|error| (worker, error))
+    };
+    connected.filter_map(tell).collect()
+}
+
 /// Asks all workers to leave; then the cluster ends. Without effect outside of the primary; unclustered, on the main
 /// thread, a SIGTERM to this process. Node: `cluster.disconnect`.
 pub fn disconnect() {
@@ -254,8 +337,8 @@ pub(crate) fn open(ids: Ids) {
 }
 
 /// Opens it where the body runs in the process that was started: with that one worker.
-pub(crate) fn open_unclustered(deliver: fn(Vec<u8>)) {
-    let worker = Worker::unclustered(deliver);
+pub(crate) fn open_unclustered(alone: Alone) {
+    let worker = Worker::unclustered(alone);
     let workers = BTreeMap::from([(worker.id, worker)]);
     let ids = Ids::default();
     ids.next();
@@ -305,7 +388,7 @@ pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
     worker.record.state.set(State::Dead);
     worker.record.connected.set(false);
     worker.record.asked.set(exit.exited_after_disconnect());
-    forget(id);
+    DESK.with_borrow_mut(|desk| desk.as_mut().and_then(|desk| desk.workers.remove(&id)));
     worker
 }
 
@@ -317,4 +400,5 @@ pub(crate) fn forget(id: Id) {
             worker.record.connected.set(false);
         }
     });
+    super::own::forget(id);
 }

@@ -12,7 +12,7 @@ use super::step::Input;
 use super::{Loop, Turn, desk};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
-use crate::ipc::message::{BoundTo, Call, ListenerId, PROTOCOL, ToPrimary, ToWorker};
+use crate::ipc::message::{BoundTo, Call, ListenerId, ToPrimary, ToWorker};
 use crate::report;
 
 /// Questions that wait for another worker's fate.
@@ -60,11 +60,11 @@ impl Loop {
     }
 
     pub(super) fn heard(&mut self, id: Id, packet: Packet) -> Turn {
-        if packet.frame.kind == Kind::User {
-            self.callbacks.messaged(&desk::worker(id), &packet.frame.body);
+        if packet.head.kind != Kind::Control {
+            self.heard_user(id, packet);
             return Ok(());
         }
-        let message: ToPrimary = match decode(&packet.frame.body) {
+        let message: ToPrimary = match decode(&packet.body) {
             Ok(message) => message,
             Err(error) => {
                 report::error(format_args!("worker {} said what the primary can't read: {error}", id.0));
@@ -72,13 +72,9 @@ impl Loop {
             }
         };
         match message {
-            ToPrimary::Online { protocol } => {
-                if protocol != PROTOCOL {
-                    report::warn(format_args!("worker {} speaks protocol {protocol}, not {PROTOCOL}", id.0));
-                }
-                self.step(Input::Online { id })?;
-            }
+            ToPrimary::Online => self.step(Input::Online { id })?,
             ToPrimary::Bind { call, address, nth, backlog } => self.bind(id, call, (address, nth), backlog),
+            ToPrimary::Unbind { .. } => {}
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd),
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
             ToPrimary::Full { lane } => self.lanes.full(id, lane),

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use serde::Serialize;
-
 use super::slot::Id;
 use crate::error::SendError;
-use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read};
+pub(crate) use crate::ipc::channel::Refused;
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, SEGMENT};
+use crate::ipc::frame::Head;
 use crate::ipc::message::ToWorker;
 use crate::sys::epoll::{Epoll, Interest};
 
@@ -26,12 +26,23 @@ struct Line {
     outbox: Outbox,
     intake: Intake,
     interest: Interest,
+    /// Something was written in this turn of the loop: what comes after it waits for the turn's end, and goes with it.
+    wrote: bool,
 }
+
+/// How often a dead worker's channel is read at most. What it can have left there is in the socket's buffer; more is of
+/// some child of its own, which holds the other end and may write for ever.
+const LAST_READS: usize = 4096;
 
 /// Opens the line to a worker that is being born.
 pub(crate) fn open(id: Id, socket: OwnedFd) {
-    let line =
-        Line { socket, outbox: Outbox::default(), intake: Intake::default(), interest: Interest::Nothing };
+    let line = Line {
+        socket,
+        outbox: Outbox::default(),
+        intake: Intake::default(),
+        interest: Interest::Nothing,
+        wrote: false,
+    };
     LINES.with_borrow_mut(|lines| lines.insert(id, line));
 }
 
@@ -54,20 +65,40 @@ pub(crate) fn close_all() {
     LINES.with_borrow_mut(BTreeMap::clear);
 }
 
-/// Sends a user's message.
-pub(crate) fn send(id: Id, message: &impl Serialize) -> Result<(), SendError> {
-    let message = Encoded::new(message)?;
-    with(id, |line| line.outbox.send_user(&line.socket, &message)).unwrap_or(Err(SendError::Closed))
+/// Sends what a user says.
+pub(crate) fn post(id: Id, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Result<(), Refused> {
+    let mut fd = Some(fd);
+    let posted = with(id, |line| {
+        line.outbox.post(head, body, fd.take().flatten())?;
+        line.write_soon();
+        Ok(())
+    });
+    posted.unwrap_or_else(|| Err(Refused { error: SendError::Closed, fd: fd.flatten() }))
 }
 
-/// Sends a message of ours. A worker that is gone is no error: its end is learnt in another way.
+/// How many bytes wait to be written to it.
+pub(crate) fn backlog(id: Id) -> usize {
+    with(id, |line| line.outbox.waiting()).unwrap_or(0)
+}
+
+/// Sends a message of ours.
 pub(crate) fn tell(id: Id, message: &ToWorker, fd: Option<OwnedFd>) {
-    let told = Encoded::new(message).and_then(|message| {
-        with(id, |line| line.outbox.send_control(&line.socket, &message, fd)).unwrap_or(Ok(()))
+    match Encoded::new(message) {
+        Ok(message) => reply(id, Head::CONTROL, message.as_bytes(), fd),
+        Err(error) => crate::report::error(format_args!("telling worker {} {message:?}: {error}", id.0)),
+    }
+}
+
+/// Sends what a worker waits for. One that is gone is no error: its end is learnt in another way.
+pub(crate) fn reply(id: Id, head: Head, body: &[u8], fd: Option<OwnedFd>) {
+    let told = with(id, |line| {
+        line.outbox.post_ours(head, body, fd)?;
+        line.write_soon();
+        Ok(())
     });
     match told {
-        Ok(()) | Err(SendError::Closed) => {}
-        Err(error) => {
+        None | Some(Ok(()) | Err(Refused { error: SendError::Closed, .. })) => {}
+        Some(Err(Refused { error, .. })) => {
             // It asks without reading what it is answered. At the end of its channel, it goes.
             crate::report::error(format_args!("answering worker {}: {error}; its channel is closed", id.0));
             close(id);
@@ -98,27 +129,42 @@ pub(crate) fn serve(id: Id) -> Heard {
 /// Reads everything that was said before a death.
 pub(crate) fn last_words(id: Id) -> Vec<Packet> {
     let mut words = Vec::new();
-    loop {
-        match with(id, |line| {
+    for _ in 0..LAST_READS {
+        let heard = with(id, |line| {
             let read = line.intake.read(&line.socket);
             let empty = matches!(read, Ok(Read::Empty));
             (line.collect(read), empty)
-        }) {
+        });
+        match heard {
             Some((Heard::Packets(packets), false)) => words.extend(packets),
             // Empty, and not at its end: a grandchild holds the other side. The worker itself says no more.
-            Some((Heard::Packets(packets) | Heard::End(packets, _), _)) => {
+            Some((Heard::Packets(packets), true)) => {
                 words.extend(packets);
-                return words;
+                break;
             }
-            None => return words,
+            Some((Heard::End(packets, error), _)) => {
+                words.extend(packets);
+                if let Some(error) = error {
+                    crate::report::error(format_args!("the channel of worker {}: {error}", id.0));
+                }
+                break;
+            }
+            None => break,
         }
     }
+    words
 }
 
-/// Waits for room on the lines where something waits, and no longer on the others.
+/// The end of a turn: writes what was said in it, waits for room on the lines where something is left, and no longer on
+/// the others.
 pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
     LINES.with_borrow_mut(|lines| {
         for (id, line) in lines.iter_mut().filter(|(_, line)| line.interest != Interest::Nothing) {
+            line.wrote = false;
+            if line.interest == Interest::Read && line.outbox.is_waiting() {
+                // An error means that nobody reads: its end is read soon.
+                let _ = line.outbox.flush(&line.socket);
+            }
             let interest = if line.outbox.is_waiting() { Interest::ReadWrite } else { Interest::Read };
             if interest != line.interest {
                 epoll.change(&line.socket, name(*id), interest)?;
@@ -132,6 +178,8 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
 /// Stops listening to a line that has ended, which would be reported for ever.
 pub(crate) fn ignore(id: Id, epoll: &Epoll) {
     with(id, |line| {
+        // Whoever sends to it from now on is told that it is closed.
+        line.outbox.close();
         if std::mem::replace(&mut line.interest, Interest::Nothing) != Interest::Nothing
             && let Err(error) = epoll.remove(line.socket.as_fd())
         {
@@ -141,6 +189,16 @@ pub(crate) fn ignore(id: Id, epoll: &Epoll) {
 }
 
 impl Line {
+    /// Writes at once what comes alone, so that an answer loses no time; the rest of a burst when there is a lot of it,
+    /// or at the turn's end: one system call for many.
+    fn write_soon(&mut self) {
+        let alone = !std::mem::replace(&mut self.wrote, true);
+        if self.interest == Interest::Read && (alone || self.outbox.waiting() >= SEGMENT) {
+            // An error means that nobody reads: its end is read soon, and until then it is told that it is closed.
+            let _ = self.outbox.flush(&self.socket);
+        }
+    }
+
     fn collect(&mut self, read: io::Result<Read>) -> Heard {
         let mut packets = Vec::new();
         let broken = loop {

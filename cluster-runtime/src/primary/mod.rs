@@ -17,7 +17,7 @@ use self::nursery::Cradle;
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
-use crate::config::Settings;
+use crate::config::{Settings, Spawn};
 use crate::event::Signal;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
@@ -26,6 +26,7 @@ use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
 
 mod accept;
+pub(crate) mod ask;
 mod births;
 pub(crate) mod callback;
 mod deaths;
@@ -37,7 +38,9 @@ mod lane;
 mod listen;
 mod nurseries;
 mod nursery;
+mod own;
 mod pick;
+mod relay;
 mod reload;
 mod slot;
 mod source;
@@ -51,7 +54,7 @@ pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
 /// Makes the preload for one more nursery.
 pub(crate) type Preloads = Box<dyn Fn() -> Preload + Send>;
 
-/// A worker that has just been forked, in its own process.
+/// A worker that has just been born, in its own process.
 #[derive(Debug)]
 pub(crate) struct Newborn {
     pub(crate) id: u64,
@@ -117,6 +120,8 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nurseries: Nurseries,
     preload_failed: Option<nursery::Failed>,
+    /// That there are other threads has been told.
+    told_threads: bool,
 }
 
 impl Loop {
@@ -154,6 +159,7 @@ impl Loop {
             preloads,
             nurseries: Nurseries::default(),
             preload_failed: None,
+            told_threads: false,
         })
     }
 
@@ -161,14 +167,12 @@ impl Loop {
     pub(crate) fn run(&mut self) -> Turn<Ending> {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
-        if self.preloads.is_some() {
+        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
             self.start_nursery(self.fleet.generation())?;
         }
         self.step(Input::Start { workers })?;
         loop {
-            while let Some(order) = desk::next_order() {
-                self.step(order)?;
-            }
+            self.obey()?;
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
@@ -187,6 +191,9 @@ impl Loop {
                     Source::NurseryAnswer(generation) => self.nursery_answered(generation)?,
                     Source::NurseryChild(generation) => self.nursery_died(generation)?,
                 }
+                // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
+                // told to leave, and that has gone by now, went as it was told.
+                self.obey()?;
             }
             self.tick()?;
         }
@@ -196,8 +203,13 @@ impl Loop {
     /// what the user's callbacks captured is forgotten, since its destructors are the primary's to run.
     ///
     /// The signals are given back blocked: whoever this is now unblocks them when it has its own handlers.
-    pub(crate) fn leave(self) -> (Signals, Option<Preloads>) {
+    pub(crate) fn leave(mut self) -> (Signals, Option<Preloads>) {
+        if let Err(error) = self.signals.unhandle() {
+            report::error(format_args!("giving up the handlers of signals: {error}"));
+        }
         std::mem::forget(self.callbacks);
+        own::leave();
+        ask::forget();
         hub::close_all();
         desk::close();
         (self.signals, self.preloads)
@@ -211,9 +223,19 @@ impl Loop {
         }
         self.nurseries.end_now()?;
         self.listeners.close();
+        ask::end();
         hub::close_all();
+        own::clear();
         desk::close();
         self.signals.restore()
+    }
+
+    /// Does what callbacks have asked for.
+    fn obey(&mut self) -> Turn {
+        while let Some(order) = desk::next_order() {
+            self.step(order)?;
+        }
+        Ok(())
     }
 
     fn step(&mut self, input: Input) -> Turn {
@@ -275,6 +297,7 @@ impl Loop {
             Event::Online(id) => self.callbacks.onlined(&desk::worker(id)),
             Event::Disconnect(id) => {
                 hub::close(id);
+                ask::closed(id);
                 self.callbacks.disconnected(&desk::worker(id));
             }
             Event::Exit(id, exit) => {
@@ -294,9 +317,7 @@ impl Loop {
             let Some(signal) = Signal::from_raw(number) else { continue };
             self.callbacks.signalled(signal);
             // What a callback asked for comes first: a message to all, say, before they are told to go.
-            while let Some(order) = desk::next_order() {
-                self.step(order)?;
-            }
+            self.obey()?;
             let input = match signal {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
@@ -325,6 +346,7 @@ impl Loop {
     fn tick(&mut self) -> Turn {
         let now = Instant::now();
         self.callbacks.run_timers(now);
+        ask::tick(now);
         self.lanes.tick(now);
         self.release_all_held(now);
         self.tick_nurseries(now)?;
@@ -336,7 +358,8 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
+        let own = own.into_iter().chain([ask::deadline()]);
         let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
-        own.into_iter().chain(way).flatten().min()
+        own.chain(way).flatten().min()
     }
 }

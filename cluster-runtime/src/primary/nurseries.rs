@@ -30,6 +30,11 @@ impl Nurseries {
         self.0.keys().copied().collect()
     }
 
+    /// Whether there is none for this generation, and none is to come.
+    pub(super) fn are_idle(&self, generation: u64) -> bool {
+        self.0.get(&generation).is_none_or(Nursery::is_idle)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.0.values().filter_map(Nursery::deadline).min()
     }

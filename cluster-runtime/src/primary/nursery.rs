@@ -351,6 +351,17 @@ impl Nursery {
     pub(crate) fn is_gone(&self) -> bool {
         self.process.is_none()
     }
+
+    /// Whether there is none, and none is to come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.process.is_none() && self.start_at.is_none()
+    }
+
+    /// There is to be none for now. Yields what was asked of it, and in which slot.
+    pub(crate) fn forgo(&mut self) -> Vec<(Id, usize)> {
+        self.start_at = None;
+        std::mem::take(&mut self.births).into_iter().map(|(id, asked)| (id, asked.slot)).collect()
+    }
 }
 
 /// Why there will be no worker.

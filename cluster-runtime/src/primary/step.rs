@@ -315,8 +315,13 @@ impl Fleet {
         out.push(Effect::Spawn { id, slot, generation });
     }
 
+    /// A member that something may be heard of: its process was made, and its channel has not ended.
+    fn heard(&mut self, id: Id) -> Option<&mut Member> {
+        self.members.get_mut(&id).filter(|member| member.exists && member.connected)
+    }
+
     fn born(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id).filter(|member| !member.exists) else { return };
         member.born = now;
         member.exists = true;
         out.push(Effect::Publish(Event::Fork(id)));
@@ -331,7 +336,7 @@ impl Fleet {
     }
 
     fn online(&mut self, id: Id, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.heard(id) else { return };
         if let Life::Starting { ready_by } = member.life {
             member.life = Life::Online { ready_by };
         }
@@ -342,7 +347,7 @@ impl Fleet {
     }
 
     fn ready(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.heard(id) else { return };
         if let Life::Starting { .. } | Life::Online { .. } = member.life {
             member.life = Life::Ready { since: now };
             self.has_served = true;
@@ -370,10 +375,8 @@ impl Fleet {
     }
 
     fn closed(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        if !std::mem::take(&mut member.connected) {
-            return;
-        }
+        let Some(member) = self.heard(id) else { return };
+        member.connected = false;
         out.push(Effect::Publish(Event::Disconnect(id)));
         if matches!(member.life, Life::Draining { .. } | Life::Killed { .. }) {
             return;
@@ -473,6 +476,9 @@ impl Fleet {
     }
 }
 
+#[cfg(test)]
+#[path = "storm_tests.rs"]
+mod storm_tests;
 #[cfg(test)]
 #[path = "step_tests.rs"]
 mod tests;

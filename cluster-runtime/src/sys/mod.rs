@@ -1,7 +1,7 @@
 //! What the kernel does for us, and the only place with `unsafe`.
 //!
 //! Each file promises one thing to the rest: [`fork`] a child that may go on as if it had just been started,
-//! [`scm`] descriptors carried over a socket without losing one, [`pidfd`] a process's end as an event,
+//! [`exec`] one that has, [`scm`] descriptors carried over a socket without losing one, [`pidfd`] a process's end as an event,
 //! [`signal`] signals as events in the primary and as a wake-up in a worker, [`socket`] and
 //! [`socket_file`] listening sockets,
 //! [`epoll`] one wait for all of it, [`process`] limits, environment and the parent's death.
@@ -10,6 +10,7 @@
 //! CLOEXEC set from its first moment.
 
 pub(crate) mod epoll;
+pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod pidfd;
 pub(crate) mod process;

@@ -1,6 +1,8 @@
 //! This process: its limits, its environment, its parent's death, its threads.
 
 use std::io;
+use std::panic::catch_unwind;
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -14,7 +16,6 @@ pub(crate) fn raise_open_files() -> io::Result<u64> {
 }
 
 /// The soft limit of open files.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 pub(crate) fn open_files_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
@@ -39,17 +40,51 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
-/// Removes what a service manager said to the primary alone, before any thread exists.
+/// What a service manager says to the primary alone.
+pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
+    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {
-    const OF_THE_PRIMARY: &[&str] =
-        &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-    for name in OF_THE_PRIMARY.iter().filter(|name| std::env::var_os(name).is_some()) {
+    for name in OF_THE_SERVICE_MANAGER.iter().filter(|name| std::env::var_os(name).is_some()) {
         // SAFETY: called right after fork, in a process of one thread: nobody can read the environment now.
         #[allow(unsafe_code, clippy::disallowed_methods, reason = "the one place where it is sound")]
         unsafe {
             std::env::remove_var(name);
         }
     }
+}
+
+/// Has `last` called when this process ends by exit(3): when `main` returns or panics, and by `std::process::exit` in
+/// any thread. Whatever was registered later is called before. Not in a process that this one forks. Once in a process.
+pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
+    static LAST: OnceLock<(u32, fn())> = OnceLock::new();
+    extern "C" fn run() {
+        if let Some((pid, last)) = LAST.get()
+            && *pid == std::process::id()
+        {
+            // Nobody is left to be told of a panic, and it may not pass through C.
+            let _ = catch_unwind(last);
+        }
+    }
+    LAST.set((std::process::id(), last))
+        .map_err(|_| io::Error::other("a second last thing to do at the exit"))?;
+    // SAFETY: the handler is a function of this program, which is never unloaded, and no panic leaves it.
+    #[allow(unsafe_code)]
+    match unsafe { libc::atexit(run) } {
+        0 => Ok(()),
+        _ => Err(io::Error::other("atexit(3) has no room for one more")),
+    }
+}
+
+/// What the kernel calls this process, in `ps` and `top`.
+pub(crate) fn name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/self/comm")?.trim_end().to_owned())
+}
+
+/// Has the kernel call it so. For the main thread, whose name is the process's.
+pub(crate) fn set_name(name: &str) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(&std::ffi::CString::new(name)?)?)
 }
 
 /// Ends this process at once: no destructor, no exit handler.

@@ -16,6 +16,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub(crate) struct Signals {
     fd: SignalFd,
     before: SigSet,
+    /// What would have been done about them, where [`pass_on`] is done instead.
+    actions: Vec<(Signal, SigAction)>,
 }
 
 impl Signals {
@@ -28,7 +30,25 @@ impl Signals {
         let before = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .inspect_err(|_| before.thread_set_mask().unwrap_or_default())?;
-        Ok(Signals { fd, before })
+        let mut signals = Signals { fd, before, actions: Vec::new() };
+        // A thread that was there before does not block them, and the kernel may choose it for any of them.
+        if super::process::threads()? > 1 {
+            READER.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
+            for signal in &watched {
+                signals.actions.push((signal, handle(signal, SigHandler::Handler(pass_on))?));
+            }
+        }
+        Ok(signals)
+    }
+
+    /// Does again what was done about them before, though this thread still blocks them.
+    pub(crate) fn unhandle(&mut self) -> io::Result<()> {
+        for (signal, action) in self.actions.drain(..) {
+            // SAFETY: this action was in force before, so its handler, if it has one, is fit for it.
+            #[allow(unsafe_code)]
+            unsafe { sigaction(signal, &action) }?;
+        }
+        Ok(())
     }
 
     /// The next signal that arrived, by number.
@@ -37,7 +57,8 @@ impl Signals {
     }
 
     /// Gives the thread the mask back that it had.
-    pub(crate) fn restore(self) -> io::Result<()> {
+    pub(crate) fn restore(mut self) -> io::Result<()> {
+        self.unhandle()?;
         Ok(self.before.thread_set_mask()?)
     }
 }
@@ -46,6 +67,39 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The thread that reads the signals, where there are others.
+static READER: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn pass_on(signal: i32) {
+    // SAFETY: system calls only. The thread that reads blocks the signal, so that it never runs this itself; errno belongs
+    // to the code that was interrupted.
+    #[allow(unsafe_code)]
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), READER.load(Ordering::Relaxed), signal);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// The signals that a worker has handlers for. One that is told to go before it has them must not die of it.
+fn of_a_worker() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGHUP);
+    signals
+}
+
+/// Keeps them from this thread until [`release`]: before an exec, since no handler survives it.
+pub(crate) fn hold() -> io::Result<()> {
+    Ok(of_a_worker().thread_block()?)
+}
+
+/// In the new image, once it has handlers.
+pub(crate) fn release() -> io::Result<()> {
+    Ok(of_a_worker().thread_unblock()?)
 }
 
 /// Where the worker's handlers write; -1 before there are any. The descriptor stays open for the process's life.
@@ -86,13 +140,12 @@ pub(crate) fn expect_children() -> io::Result<()> {
     handle(Signal::SIGCHLD, SigHandler::SigDfl).map(drop)
 }
 
-/// Yields what was there before.
+/// Yields what was done before.
 fn handle(signal: Signal, handler: SigHandler) -> io::Result<SigAction> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handlers above do nothing that is not allowed in one: at most a write to an open descriptor.
     #[allow(unsafe_code)]
-    let before = unsafe { sigaction(signal, &action) }?;
-    Ok(before)
+    Ok(unsafe { sigaction(signal, &action) }?)
 }
 
 extern "C" fn wake(_: i32) {

@@ -53,6 +53,7 @@ impl Account {
 impl Permit {
     /// For a connection that has come: its end will be a proof that this worker can serve.
     pub(crate) fn spent(self) -> Spent {
+        super::connection_opened();
         Spent { permit: self }
     }
 }
@@ -71,5 +72,6 @@ impl Drop for Spent {
         if !PROVEN.swap(true, Ordering::Relaxed) {
             super::proven();
         }
+        super::connection_ended();
     }
 }

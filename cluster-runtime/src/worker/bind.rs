@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::link::Answer;
 use super::{To, here, unclustered};
 use crate::event::Address;
-use crate::ipc::message::{BoundTo, ListenerId, ToPrimary, ToWorker};
+use crate::ipc::message::{BoundTo, Call, ListenerId, ToPrimary, ToWorker};
 
 /// Which of the sockets of an address this worker has, by number: a second bind of one address is another socket.
 static TAKEN: Mutex<BTreeSet<(Address, u32)>> = Mutex::new(BTreeSet::new());
@@ -26,6 +27,10 @@ impl Taken {
             nth += 1;
         }
         Taken(address, nth)
+    }
+
+    fn question(&self, call: Call, backlog: u32) -> ToPrimary {
+        ToPrimary::Bind { call, address: self.0.clone(), nth: self.1, backlog }
     }
 }
 
@@ -69,30 +74,45 @@ impl From<BoundTo> for Listener {
 
 /// Asks the primary to listen on an address, or to share what another worker asked for. Blocks for one round
 /// trip. Unclustered: binds here.
+#[cfg(feature = "actix")]
 pub(crate) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
-    let address = match address {
-        // The primary may have been started in another directory than we are in now.
-        Address::Unix(path) => Address::Unix(std::path::absolute::<&Path>(&path)?),
-        tcp => tcp,
-    };
+    let address = absolute(address)?;
     let To::Primary(link) = &here().to else { return unclustered::bind(address, backlog) };
-    let taken = Taken::lowest(address.clone());
-    let nth = taken.1;
-    let answer = link.call(|call| ToPrimary::Bind { call, address, nth, backlog }, None)?;
-    Ok(Listener { _taken: Some(Arc::new(taken)), ..bound(answer)? })
+    let taken = Taken::lowest(address);
+    let answer = link.call(|call| taken.question(call, backlog), None)?;
+    bound(answer, Some(taken))
+}
+
+/// As [`bind`], without blocking. Dropped before the answer is here, it binds nothing.
+pub(crate) async fn ask_to_bind(address: Address, backlog: u32) -> io::Result<Listener> {
+    let address = absolute(address)?;
+    let To::Primary(link) = &here().to else { return unclustered::bind(address, backlog) };
+    let taken = Taken::lowest(address);
+    let answer = link.call_async(|call| taken.question(call, backlog), None).await?;
+    bound(answer, Some(taken))
 }
 
 /// Gives the primary a listening socket of this process. Unclustered: serves it here.
 pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Listener> {
     match &here().to {
-        To::Primary(link) => bound(link.call(|call| ToPrimary::Adopt { call }, Some(socket))?),
+        To::Primary(link) => bound(link.call(|call| ToPrimary::Adopt { call }, Some(socket))?, None),
         To::Unclustered(_) => unclustered::adopt(socket),
     }
 }
 
-fn bound((answer, _): (ToWorker, Option<OwnedFd>)) -> io::Result<Listener> {
-    match answer {
-        ToWorker::Bound { result, .. } => Ok(result?.into()),
+/// The primary may have been started in another directory than we are in now.
+fn absolute(address: Address) -> io::Result<Address> {
+    Ok(match address {
+        Address::Unix(path) => Address::Unix(std::path::absolute::<&Path>(&path)?),
+        tcp => tcp,
+    })
+}
+
+fn bound(answer: Answer, taken: Option<Taken>) -> io::Result<Listener> {
+    match answer.take()? {
+        (ToWorker::Bound { result, .. }, _) => {
+            Ok(Listener { _taken: taken.map(Arc::new), ..Listener::from(result?) })
+        }
         _ => Err(io::Error::other("the primary answered another question")),
     }
 }

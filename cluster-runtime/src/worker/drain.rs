@@ -1,5 +1,7 @@
 //! The worker's end, from the moment it is told to finish.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,11 +21,24 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Drain {
     state: watch::Sender<State>,
+    /// Connections that are open here.
+    open: AtomicUsize,
+    /// Told when something here has ended that was to be finished.
+    less: (Mutex<()>, Condvar),
+    watched: AtomicBool,
 }
+
+/// Between the end of the last connection and that of the process: what its task does after it.
+const LAST_TOUCHES: Duration = Duration::from_millis(100);
 
 impl Drain {
     pub(crate) fn new() -> Drain {
-        Drain { state: watch::Sender::new(State::default()) }
+        Drain {
+            state: watch::Sender::new(State::default()),
+            open: AtomicUsize::new(0),
+            less: (Mutex::new(()), Condvar::new()),
+            watched: AtomicBool::new(false),
+        }
     }
 
     /// Begins it, or shortens it.
@@ -40,6 +55,7 @@ impl Drain {
     }
 
     /// When its time is over.
+    #[cfg(feature = "actix")]
     pub(crate) async fn over(&self) {
         let mut state = self.state.subscribe();
         loop {
@@ -84,11 +100,51 @@ impl Drain {
 
     pub(crate) fn ended(&self) {
         self.state.send_modify(|state| state.lanes = state.lanes.saturating_sub(1));
+        self.one_less();
     }
 
-    /// Whether there is nothing here to be finished: no server, and nobody who ever asked for the end.
+    pub(crate) fn connection_opened(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn connection_ended(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.one_less();
+    }
+
+    /// Whether there is nothing here to be finished: no connection and no lane that may bring one; and nobody who
+    /// will end by himself, a server, or somebody who has asked for the end.
     pub(crate) fn is_moot(&self) -> bool {
-        !self.state.borrow().concerned
+        let state = *self.state.borrow();
+        !state.concerned && state.lanes == 0 && self.open.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether somebody has to wait for that: yields true once.
+    pub(crate) fn is_to_be_watched(&self) -> bool {
+        !self.state.borrow().concerned && !self.watched.swap(true, Ordering::SeqCst)
+    }
+
+    /// Blocks this thread until there has been nothing to be finished for a moment.
+    pub(crate) fn wait_until_moot(&self) {
+        let (mutex, less) = &self.less;
+        let mut guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            guard = less.wait_while(guard, |()| !self.is_moot()).unwrap_or_else(PoisonError::into_inner);
+            let waited = less.wait_timeout_while(guard, LAST_TOUCHES, |()| self.is_moot());
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return;
+            }
+            guard = again;
+        }
+    }
+
+    fn one_less(&self) {
+        if self.watched.load(Ordering::SeqCst) {
+            // Under the lock, that whoever is about to wait does not miss it.
+            drop(self.less.0.lock().unwrap_or_else(PoisonError::into_inner));
+            self.less.1.notify_all();
+        }
     }
 
     async fn until(&self, wanted: impl FnMut(&State) -> bool) {

@@ -5,19 +5,20 @@
 //! socket did not take.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use serde::Serialize;
+use tokio::sync::{Notify, oneshot};
 
-use crate::error::SendError;
-use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, decode};
-use crate::ipc::frame::Kind;
+use crate::error::{AskError, SendError};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, Refused, Reply, SEGMENT, decode};
+use crate::ipc::frame::{Head, Kind};
 use crate::ipc::message::{Call, ToPrimary, ToWorker};
 use crate::report;
 
@@ -27,9 +28,17 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long a worker that ends waits for the primary to read what it has still to say.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Two messages that follow each other this fast are taken for a burst: the thread writes the second, with whatever has
+/// come until it runs. One system call for many, where each would have had its own.
+const BURST: Duration = Duration::from_micros(5);
+
+/// Questions that may wait for their answers, and messages for other workers that may wait to be passed on.
+pub(super) const MOST_QUESTIONS: usize = 65_536;
+
 /// What the thread does with what it hears.
 pub(super) trait Listener: Sync {
-    fn message(&self, body: Vec<u8>);
+    fn message(&self, body: Vec<u8>, fd: Option<OwnedFd>);
+    fn question(&self, body: Vec<u8>, reply: Reply);
     /// Whether messages are to be left in the socket for now.
     fn is_full(&self) -> bool;
     fn drain(&self, within: Duration);
@@ -40,38 +49,90 @@ pub(super) trait Listener: Sync {
     fn orphaned(&self) -> Instant;
 }
 
-/// The answer to a call.
+/// The answer to a question. What it gives, and nobody takes, is given back: whoever asked may have gone meanwhile.
 #[derive(Debug)]
-enum Answer {
-    Here(Box<ToWorker>, Option<OwnedFd>),
-    /// Whoever asked has given up.
-    Unwanted,
+pub(super) struct Answer(Option<(ToWorker, Option<OwnedFd>)>);
+
+impl Answer {
+    pub(super) fn take(mut self) -> io::Result<(ToWorker, Option<OwnedFd>)> {
+        self.0.take().ok_or_else(|| io::Error::other("the primary's answer was taken already"))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        match self.0.take() {
+            // Nobody will ever read from that lane.
+            Some((ToWorker::Lane { result: Ok(lane), .. }, _)) => {
+                super::here().tell(&ToPrimary::Gone { lane });
+            }
+            Some((ToWorker::Bound { result: Ok(bound), .. }, _)) => {
+                super::here().tell(&ToPrimary::Unbind { listener: bound.listener });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever waits for an answer.
+type Asker = Box<dyn FnOnce(Answer) + Send>;
+
+/// Who waits, by the number of his question; nobody ever again when the channel has ended.
+type Askers = Option<BTreeMap<u32, Asker>>;
+
+/// What is waited for under a number: an answer, or word of what was relayed.
+type Told = Result<Vec<u8>, String>;
+
+/// Questions and relayed messages of which nothing was heard yet.
+#[derive(Debug, Default)]
+struct Unanswered {
+    last: u64,
+    waiting: BTreeMap<u64, (Kind, oneshot::Sender<Told>)>,
+    closed: bool,
+}
+
+/// What is to be written, and who has been told of it.
+#[derive(Debug, Default)]
+struct Outgoing {
+    outbox: Outbox,
+    /// The thread knows that something waits, and writes it when it can.
+    left: bool,
+    /// When it was last written to the socket.
+    wrote: Option<Instant>,
 }
 
 /// The channel to the primary.
-#[derive(Debug)]
 pub(super) struct Link {
     socket: OwnedFd,
-    outbox: Mutex<Outbox>,
+    outgoing: Mutex<Outgoing>,
+    /// Told whenever something was written, and at the end.
+    written: Notify,
+    unanswered: Mutex<Unanswered>,
     /// Written by this process for the thread to look up.
     wake: OwnedFd,
     /// Written by the handler of SIGTERM.
     terminate: OwnedFd,
-    answers: Mutex<BTreeMap<u32, Answer>>,
-    answered: Condvar,
+    askers: Mutex<Askers>,
     calls: AtomicU32,
     closed: AtomicBool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Link {
     pub(super) fn new(socket: OwnedFd, terminate: OwnedFd) -> io::Result<Link> {
         Ok(Link {
             socket,
-            outbox: Mutex::default(),
+            outgoing: Mutex::default(),
+            written: Notify::new(),
+            unanswered: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             terminate,
-            answers: Mutex::default(),
-            answered: Condvar::new(),
+            askers: Mutex::new(Some(BTreeMap::new())),
             calls: AtomicU32::new(0),
             closed: AtomicBool::new(false),
         })
@@ -93,12 +154,102 @@ impl Link {
         Ok(())
     }
 
-    pub(super) fn send_user(&self, message: &impl Serialize) -> Result<(), SendError> {
-        let message = Encoded::new(message)?;
-        let mut outbox = lock(&self.outbox);
-        let sent = outbox.send_user(&self.socket, &message);
-        self.leave_rest(&outbox);
-        sent
+    /// Sends what the user says.
+    pub(super) fn post(&self, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Result<(), Refused> {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.outbox.post(head, body, fd)?;
+        self.write_soon(&mut outgoing);
+        Ok(())
+    }
+
+    /// Asks the primary, or has it pass a message on; the answer comes by the receiver, which finds its sender gone where
+    /// there will be none. `head` makes the head from the number.
+    pub(super) fn ask(
+        &self,
+        head: impl FnOnce(u64) -> Head,
+        body: &[u8],
+    ) -> Result<(u64, oneshot::Receiver<Told>), AskError> {
+        let (tell, told) = oneshot::channel();
+        let head = {
+            let mut unanswered = lock(&self.unanswered);
+            if unanswered.closed {
+                return Err(AskError::Send(SendError::Closed));
+            }
+            if unanswered.waiting.len() >= MOST_QUESTIONS {
+                return Err(AskError::TooMany { limit: MOST_QUESTIONS });
+            }
+            unanswered.last += 1;
+            let head = head(unanswered.last);
+            // Before it is sent: the answer may be faster than this thread.
+            unanswered.waiting.insert(head.number, (head.kind, tell));
+            head
+        };
+        if let Err(refused) = self.post(head, body, None) {
+            self.forget(head.number);
+            return Err(AskError::Send(refused.error));
+        }
+        Ok((head.number, told))
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(super) fn forget(&self, number: u64) {
+        lock(&self.unanswered).waiting.remove(&number);
+    }
+
+    /// What has come under a number that nobody waits for, or no longer, is ignored.
+    fn told(&self, number: u64, told: Told) {
+        let waiting = lock(&self.unanswered).waiting.remove(&number);
+        let Some((kind, asker)) = waiting else { return };
+        // Whoever asked and went has given its number back; whoever only sent does not look, and is told of a loss.
+        if let (Kind::Relay, Err(told)) = (kind, asker.send(told))
+            && let Some(lost) = super::say::lost(&told)
+        {
+            report::warn(format_args!("{lost}"));
+        }
+    }
+
+    /// The answer to a question of the primary's.
+    fn answer(&self, number: u64, answer: Result<Encoded, String>) -> Result<(), SendError> {
+        let (told, reason) = match answer {
+            Ok(answer) => match self.post(Head::of(Kind::Answer, number), answer.as_bytes(), None) {
+                Ok(()) => return Ok(()),
+                Err(refused) => (Err(refused.error.clone()), refused.error.to_string()),
+            },
+            Err(reason) => (Ok(()), reason),
+        };
+        match self.post_ours(Head::of(Kind::Refusal, number), reason.as_bytes(), None) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => report::error(format_args!("refusing a question: {error}")),
+        }
+        told
+    }
+
+    /// Waits until all that was sent before this call has been taken by the kernel.
+    pub(super) async fn flushed(&self) -> Result<(), SendError> {
+        let until = {
+            let outgoing = lock(&self.outgoing);
+            outgoing.outbox.written() + outgoing.outbox.waiting() as u64
+        };
+        loop {
+            let mut written = std::pin::pin!(self.written.notified());
+            // Before the look, that no word in between is missed.
+            written.as_mut().enable();
+            {
+                let outgoing = lock(&self.outgoing);
+                if outgoing.outbox.written() >= until {
+                    return Ok(());
+                }
+                if outgoing.outbox.is_closed() {
+                    return Err(SendError::Closed);
+                }
+            }
+            written.await;
+        }
+    }
+
+    /// How many bytes wait for the primary.
+    pub(super) fn backlog(&self) -> usize {
+        lock(&self.outgoing).outbox.waiting()
     }
 
     /// A primary that is gone is no error here: its end is met by the thread.
@@ -110,11 +261,14 @@ impl Link {
     }
 
     fn try_tell(&self, message: &ToPrimary, fd: Option<OwnedFd>) -> Result<(), SendError> {
-        let message = Encoded::new(message)?;
-        let mut outbox = lock(&self.outbox);
-        let told = outbox.send_control(&self.socket, &message, fd);
-        self.leave_rest(&outbox);
-        told
+        self.post_ours(Head::CONTROL, Encoded::new(message)?.as_bytes(), fd)
+    }
+
+    fn post_ours(&self, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Result<(), SendError> {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.outbox.post_ours(head, body, fd).map_err(|refused| refused.error)?;
+        self.write_soon(&mut outgoing);
+        Ok(())
     }
 
     /// Asks and waits for the answer; blocks this thread for as long as the primary takes.
@@ -122,25 +276,44 @@ impl Link {
         &self,
         question: impl FnOnce(Call) -> ToPrimary,
         fd: Option<OwnedFd>,
-    ) -> io::Result<(ToWorker, Option<OwnedFd>)> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        self.try_tell(&question(Call(call)), fd).map_err(io::Error::other)?;
-        let waited = self.answered.wait_timeout_while(lock(&self.answers), ANSWER_WITHIN, |answers| {
-            !answers.contains_key(&call) && !self.closed.load(Ordering::Acquire)
-        });
-        let (mut answers, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if let Some(Answer::Here(message, fd)) = answers.remove(&call) {
-            return Ok((*message, fd));
-        }
-        answers.insert(call, Answer::Unwanted);
-        Err(match self.closed.load(Ordering::Acquire) {
-            true => io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone"),
-            false => io::Error::new(
+    ) -> io::Result<Answer> {
+        let (asker, answer) = mpsc::sync_channel(1);
+        self.put(question, fd, Box::new(move |answer| drop(asker.send(answer))))?;
+        answer.recv_timeout(ANSWER_WITHIN).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Disconnected => gone(),
+            mpsc::RecvTimeoutError::Timeout => io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!(
                     "the cluster's primary has not answered within {ANSWER_WITHIN:?}: is a callback stuck?"
                 ),
             ),
+        })
+    }
+
+    /// As `call`, and lets other tasks run until the answer is here. May be dropped at any time.
+    pub(super) async fn call_async(
+        &self,
+        question: impl FnOnce(Call) -> ToPrimary,
+        fd: Option<OwnedFd>,
+    ) -> io::Result<Answer> {
+        let (asker, answer) = oneshot::channel();
+        self.put(question, fd, Box::new(move |answer| drop(asker.send(answer))))?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn put(
+        &self,
+        question: impl FnOnce(Call) -> ToPrimary,
+        fd: Option<OwnedFd>,
+        asker: Asker,
+    ) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        // Before it is asked: the answer may be here at once.
+        lock(&self.askers).as_mut().ok_or_else(gone)?.insert(call, asker);
+        self.try_tell(&question(Call(call)), fd).map_err(|error| {
+            let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call));
+            drop(asker);
+            io::Error::other(error)
         })
     }
 
@@ -155,8 +328,9 @@ impl Link {
         let until = Instant::now() + LAST_WORDS_WITHIN;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             {
-                let mut outbox = lock(&self.outbox);
-                if outbox.flush(&self.socket).is_err() || !outbox.is_waiting() {
+                let outgoing = &mut *lock(&self.outgoing);
+                self.write(outgoing);
+                if !outgoing.outbox.is_waiting() {
                     return;
                 }
             }
@@ -169,13 +343,31 @@ impl Link {
         report::error(format_args!("the primary did not read this worker's last messages; they are lost"));
     }
 
-    fn leave_rest(&self, outbox: &Outbox) {
-        if outbox.is_waiting() {
+    /// Writes at once what comes alone; leaves to the thread what the socket does not take, and bursts.
+    fn write_soon(&self, outgoing: &mut Outgoing) {
+        if outgoing.left {
+            return;
+        }
+        let now = Instant::now();
+        let is_burst = outgoing.wrote.is_some_and(|wrote| now.duration_since(wrote) < BURST);
+        if !is_burst || outgoing.outbox.waiting() >= SEGMENT {
+            self.write(outgoing);
+        }
+        if outgoing.outbox.is_waiting() {
+            outgoing.left = true;
             self.wake();
         }
     }
 
-    fn run(&self, listener: &impl Listener) -> io::Result<()> {
+    fn write(&self, outgoing: &mut Outgoing) {
+        // An error means that nobody reads any more: the thread meets the end, and the outbox knows it.
+        let _ = outgoing.outbox.flush(&self.socket);
+        outgoing.wrote = Some(Instant::now());
+        outgoing.left &= outgoing.outbox.is_waiting();
+        self.written.notify_waiters();
+    }
+
+    fn run(&'static self, listener: &impl Listener) -> io::Result<()> {
         let mut intake = Intake::default();
         let mut until: Option<Instant> = None;
         loop {
@@ -184,7 +376,7 @@ impl Link {
             if !listener.is_full() {
                 interest |= PollFlags::IN;
             }
-            if lock(&self.outbox).is_waiting() {
+            if lock(&self.outgoing).outbox.is_waiting() {
                 interest |= PollFlags::OUT;
             }
             let [mut woken, mut terminated, mut ready] = [
@@ -213,8 +405,7 @@ impl Link {
                 continue;
             }
             if ready.revents().contains(PollFlags::OUT) {
-                // Nobody reads any more: the read below meets the end.
-                let _ = lock(&self.outbox).flush(&self.socket);
+                self.write(&mut lock(&self.outgoing));
             }
             if ready.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 let read = intake.read(&self.socket)?;
@@ -222,42 +413,62 @@ impl Link {
                     self.heard(packet, listener)?;
                 }
                 if read == Read::End {
-                    // Under the lock, that no one who waits for an answer can miss it.
-                    let answers = lock(&self.answers);
                     self.closed.store(true, Ordering::Release);
-                    drop(answers);
-                    self.answered.notify_all();
+                    // Whoever waits for an answer learns in this way that there will be none.
+                    let askers = lock(&self.askers).take();
+                    drop(askers);
+                    self.end();
                     until = Some(listener.orphaned());
                 }
             }
         }
     }
 
-    fn heard(&self, packet: Packet, listener: &impl Listener) -> io::Result<()> {
-        if packet.frame.kind == Kind::User {
-            listener.message(packet.frame.body);
-            return Ok(());
-        }
-        let message: ToWorker = decode(&packet.frame.body).map_err(io::Error::other)?;
-        match message {
-            ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
-            ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
-                let mut answers = lock(&self.answers);
-                if let Some(Answer::Unwanted) = answers.remove(&call.0) {
-                    drop(answers);
-                    // Nobody will ever read from that lane.
-                    if let ToWorker::Lane { result: Ok(lane), .. } = message {
-                        self.tell(&ToPrimary::Gone { lane }, None);
-                    }
-                } else {
-                    answers.insert(call.0, Answer::Here(Box::new(message), packet.fd));
-                    drop(answers);
-                    self.answered.notify_all();
-                }
+    /// Nobody is there to read, or to answer.
+    fn end(&self) {
+        lock(&self.outgoing).outbox.close();
+        self.written.notify_waiters();
+        let waiting = {
+            let mut unanswered = lock(&self.unanswered);
+            unanswered.closed = true;
+            std::mem::take(&mut unanswered.waiting)
+        };
+        // Each asker finds its sender gone. Without the lock: it wakes whoever it is.
+        drop(waiting);
+    }
+
+    fn heard(&'static self, packet: Packet, listener: &impl Listener) -> io::Result<()> {
+        let Packet { head, body, fd } = packet;
+        match head.kind {
+            Kind::Control => self.heard_ours(decode(&body).map_err(io::Error::other)?, fd, listener),
+            Kind::User => listener.message(body, fd),
+            Kind::Ask => {
+                listener.question(body, Box::new(move |answer| self.answer(head.number, answer)));
             }
+            Kind::Answer => self.told(head.number, Ok(body)),
+            Kind::Refusal => self.told(head.number, Err(String::from_utf8_lossy(&body).into_owned())),
+            // The first is what workers say, the second the channel's own; the last was read at the birth.
+            Kind::Relay | Kind::Hello | Kind::Birth => {}
         }
         Ok(())
     }
+
+    fn heard_ours(&self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
+        match message {
+            ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
+            ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
+                let answer = Answer(Some((message, fd)));
+                let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));
+                if let Some(asker) = asker {
+                    asker(answer);
+                }
+            }
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone")
 }
 
 /// Waits until an eventfd was written to; false when the time is over.

@@ -1,7 +1,7 @@
 //! A worker: what a process is after its birth.
 //!
 //! A connection's way through it: `receive` (off the lane) → the user's server → `account` (closed, given back).
-//! Its end: `drain`. Messages: `link` (the channel) → `inbox`.
+//! Its end: `drain`. Messages: `say` → `link` (the channel) → `inbox`, `question`.
 
 use std::future::Future;
 use std::io;
@@ -9,40 +9,35 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
+use self::question::Questions;
 use crate::config::{Runtime, Settings};
-use crate::error::SendError;
-use crate::ipc::channel::Encoded;
-use crate::ipc::message::{PROTOCOL, ToPrimary};
+use crate::ipc::channel::Reply;
+use crate::ipc::message::ToPrimary;
 use crate::report;
 use crate::role::{self, Process};
-use crate::sys::signal::Signals;
 use crate::sys::{process, signal};
 
+pub(crate) use self::account::{Account, Spent};
 #[cfg(feature = "actix")]
-pub(crate) use self::account::Account;
+pub(crate) use self::bind::bind;
+pub(crate) use self::bind::{Listener, adopt, ask_to_bind};
 #[cfg(feature = "actix")]
-pub(crate) use self::bind::{Listener, adopt, bind};
-#[cfg(feature = "actix")]
-pub(crate) use self::receive::{Connection, Lane, LaneRemote, open_lane};
+pub(crate) use self::receive::LaneRemote;
+pub(crate) use self::receive::{Connection, Lane, open_lane};
 
-// Serving is for frameworks, and each is a feature: without any, nothing here is asked for a lane.
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod account;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod bind;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
 mod drain;
 pub(crate) mod inbox;
 mod link;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+pub(crate) mod question;
 mod receive;
-#[cfg_attr(not(feature = "actix"), allow(dead_code))]
+pub(crate) mod say;
 mod unclustered;
 
 /// After the primary's death: what has been begun may be finished, and no more.
@@ -68,19 +63,26 @@ struct Here {
     birth: Birth,
     settings: Settings,
     drain: Drain,
-    inbox: Inbox,
+    messages: Inbox,
+    questions: Inbox,
     to: To,
 }
 
 /// Who is on the other side.
 enum To {
-    Primary(Link),
+    Primary(Box<Link>),
     /// Nobody: what is sent goes to the callbacks in this very process.
     Unclustered(Callbacks),
 }
 
-/// Takes what is sent to a primary that there is not.
-type Callbacks = Box<dyn Fn(&[u8]) + Send + Sync>;
+/// What is said to a primary that there is not.
+pub(crate) enum Said<'a> {
+    Message(&'a [u8], Option<OwnedFd>),
+    Question(&'a [u8]),
+}
+
+/// Takes it in its place; a question's answer, or why there is none.
+type Callbacks = Box<dyn Fn(Said<'_>) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// This worker, as it sees itself; what the primary has of it is a [`Worker`](crate::Worker). Node:
 /// `cluster.worker` and, for messages, `process`.
@@ -108,7 +110,7 @@ fn here() -> &'static Here {
             Process::Nursery => panic!("this works in workers only: preload runs before they are born"),
             Process::Plain | Process::Worker => {}
         }
-        Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| {})))
+        Here::new(ALONE, Settings::default(), To::Unclustered(Box::new(|_| Err("there is no cluster".into()))))
     })
 }
 
@@ -119,19 +121,17 @@ pub async fn shutdown_signal() {
     here().drain.empty().await;
 }
 
-/// Makes this process the worker it was born to be: the first thing that happens in it. `signals` are still blocked,
-/// until there are handlers for them.
+/// Makes this process the worker it was born to be: the first thing that happens in it. `unblock` is called as soon as
+/// there are handlers for the signals that are still blocked.
 pub(crate) fn begin(
     birth: Birth,
     channel: OwnedFd,
     settings: Settings,
-    signals: Option<Signals>,
+    unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<ThisWorker> {
     let terminate = signal::wake_on(&[libc::SIGTERM])?;
     signal::ignore_terminal()?;
-    if let Some(signals) = signals {
-        signals.restore()?;
-    }
+    unblock()?;
     process::signal_on_parent_death()?;
     if process::parent() != birth.primary {
         // It died before we could ask to be told.
@@ -140,8 +140,9 @@ pub(crate) fn begin(
     process::forget_service_manager();
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
-    link.tell(&ToPrimary::Online { protocol: PROTOCOL }, None);
-    let here = become_worker(Here::new(birth, settings, To::Primary(link)))?;
+    link.tell(&ToPrimary::Online, None);
+    let here = become_worker(Here::new(birth, settings, To::Primary(Box::new(link))))?;
+    process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
     }
@@ -178,12 +179,35 @@ fn become_worker(here: Here) -> io::Result<&'static Here> {
 }
 
 /// Puts a message into this process's own inbox.
-pub(crate) fn deliver_here(body: Vec<u8>) {
-    here().inbox.deliver(body);
+pub(crate) fn deliver_here(body: Vec<u8>, fd: Option<OwnedFd>) {
+    here().messages.deliver(body, fd, None);
+}
+
+/// Has this process answer a question of its own.
+pub(crate) fn question_here(body: Vec<u8>, reply: Reply) {
+    here().questions.deliver(body, None, Some(reply));
+}
+
+/// What was sent is written before the process ends, unless it is killed or aborts: the primary is to know what this
+/// worker said, and that it left voluntarily, before it learns of its end. At the exit and not where `main` returns, for
+/// a program may end anywhere.
+fn say_the_rest() {
+    if let Some(Here { to: To::Primary(link), .. }) = HERE.get() {
+        link.finish();
+    }
 }
 
 fn proven() {
     here().tell(&ToPrimary::Proven);
+}
+
+/// Counts the connections that are open here.
+fn connection_opened() {
+    here().drain.connection_opened();
+}
+
+fn connection_ended() {
+    here().drain.connection_ended();
 }
 
 impl ThisWorker {
@@ -207,28 +231,14 @@ impl ThisWorker {
         here().birth.generation
     }
 
-    /// Sends the primary a message, which arrives there at [`on_message`](crate::Primary::on_message), in order. Never
-    /// waits: what the socket does not take is written later, and before the process ends if `main` returns. Node:
-    /// `process.send`.
-    ///
-    /// Unclustered, the callback runs here and now, on this thread.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] when the primary is gone, [`SendError::Full`] when it does not read,
-    /// [`SendError::TooLarge`] and [`SendError::Encode`] when this message can't be sent at all. Nothing was sent then.
-    pub fn send<M: Serialize>(&self, message: M) -> Result<(), SendError> {
-        match &here().to {
-            To::Primary(link) => link.send_user(&message),
-            To::Unclustered(callbacks) => {
-                callbacks(&Encoded::new(&message)?.into_bytes());
-                Ok(())
-            }
-        }
-    }
-
     /// The messages that the primary sends to this worker, from the first one on. Node: `process.on('message')`.
     pub fn messages<M: DeserializeOwned>(&self) -> Messages<M> {
-        here().inbox.subscribe()
+        Messages::of(&here().messages)
+    }
+
+    /// The questions that the primary [asks](crate::Worker::ask) this worker, from the first one on. Node has no word for it.
+    pub fn questions<Q: DeserializeOwned>(&self) -> Questions<Q> {
+        Questions::of(&here().questions)
     }
 
     /// Says that this worker is up, where it listens to nothing. One that neither listens nor says so within
@@ -239,19 +249,43 @@ impl ThisWorker {
     }
 
     /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
-    /// at once; servers, [`shutdown_signal`] and [`messages`](ThisWorker::messages) end when they may. A worker in which
-    /// nothing of these is in use exits with status 0. Node: `cluster.worker.disconnect`.
+    /// at once, and may be called again, without effect. Node: `cluster.worker.disconnect`.
+    ///
+    /// Servers, [`shutdown_signal`], [`messages`](ThisWorker::messages) and [`disconnected`](ThisWorker::disconnected) end
+    /// when they may. The rest is the caller's, who knows that it leaves: to return from `main`, or to exit, with the
+    /// status it likes. A worker that has not ended by then is killed after [`drain_timeout`](crate::Cluster::drain_timeout).
+    ///
+    /// The primary knows that the end was voluntary before it learns of the end, also if this process exits at once.
     pub fn disconnect(&self) {
         let here = here();
+        // Somebody has asked, and is not to be ended where it stands when the answer comes.
+        here.drain.concern();
         match &here.to {
             To::Primary(link) => link.tell(&ToPrimary::Leave { voluntary: true }, None),
             To::Unclustered(_) => here.begin_drain(here.settings.drain_timeout),
         }
     }
 
-    /// Builds the runtime that the cluster was given, and runs the body of `main` in it; then waits, for 5 s at most,
-    /// until the last messages are written. Called once, right after [`start`](crate::Cluster::start). A runtime that
-    /// can't be built ends the worker with status 1.
+    /// Resolves when this worker is no longer [connected](ThisWorker::is_connected), however that came: it has been told to
+    /// leave, by either side's `disconnect`, by a SIGTERM or because the cluster stops, or its primary is gone. After a
+    /// `disconnect` here, it is the primary's answer. What it has is still to be finished: [`shutdown_signal`] resolves when
+    /// it has got all it will ever get. Node: `cluster.worker.on('disconnect')`.
+    ///
+    /// From the call on, not from its first poll, this process is left to end by itself.
+    pub fn disconnected(&self) -> impl Future<Output = ()> + Send + use<> {
+        let here = here();
+        here.drain.concern();
+        here.drain.begun()
+    }
+
+    /// Whether this worker belongs to the cluster still: nobody has told it to leave, and its primary lives. One that
+    /// leaves may go on to [`send`](ThisWorker::send) to its primary. Node: `cluster.worker.isConnected`.
+    pub fn is_connected(&self) -> bool {
+        here().drain.deadline().is_none()
+    }
+
+    /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
+    /// [`start`](crate::Cluster::start). A runtime that can't be built ends the worker with status 1.
     ///
     /// # Panics
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
@@ -277,14 +311,9 @@ impl ThisWorker {
         }
     }
 
-    /// Runs the body of a `main` that is not async, and waits for the last messages as
-    /// [`block_on`](ThisWorker::block_on) does. Called once, right after [`start`](crate::Cluster::start).
+    /// Runs the body of a `main` that is not async. Called once, right after [`start`](crate::Cluster::start).
     pub fn run<T>(self, body: impl FnOnce() -> T) -> T {
-        let output = body();
-        if let To::Primary(link) = &here().to {
-            link.finish();
-        }
-        output
+        body()
     }
 }
 
@@ -295,7 +324,8 @@ impl Here {
                 link.wake();
             }
         };
-        Here { birth, settings, drain: Drain::new(), inbox: Inbox::new(room), to }
+        let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
+        Here { birth, settings, drain: Drain::new(), messages, questions, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -305,26 +335,43 @@ impl Here {
     }
 
     fn begin_drain(&self, within: Duration) {
-        let moot = self.drain.is_moot() && !self.inbox.has_readers();
+        // Whoever reads messages will see their end.
+        if self.messages.has_readers() || self.questions.has_readers() {
+            self.drain.concern();
+        }
         self.drain.begin(within);
-        self.inbox.end();
-        if moot {
+        self.messages.end();
+        self.questions.end();
+        if self.drain.is_moot() {
             // Nothing here would ever notice: no server, and nobody who waits for the end.
-            if let To::Primary(link) = &self.to {
-                link.finish();
-            }
             std::process::exit(0);
+        }
+        if self.drain.is_to_be_watched() {
+            let watch = std::thread::Builder::new().name("cluster-drain".into()).spawn(|| {
+                let here = here();
+                here.drain.wait_until_moot();
+                std::process::exit(0);
+            });
+            if let Err(error) = watch {
+                report::error(format_args!(
+                    "this worker may not end before its time to drain is over: {error}"
+                ));
+            }
         }
     }
 }
 
 impl link::Listener for Here {
-    fn message(&self, body: Vec<u8>) {
-        self.inbox.deliver(body);
+    fn message(&self, body: Vec<u8>, fd: Option<OwnedFd>) {
+        self.messages.deliver(body, fd, None);
+    }
+
+    fn question(&self, body: Vec<u8>, reply: Reply) {
+        self.questions.deliver(body, None, Some(reply));
     }
 
     fn is_full(&self) -> bool {
-        self.inbox.is_full()
+        self.messages.is_full() || self.questions.is_full()
     }
 
     fn drain(&self, within: Duration) {
@@ -346,6 +393,11 @@ impl link::Listener for Here {
     }
 }
 
+/// From now on there is something in this worker that will end by itself.
+pub(crate) fn concern() {
+    here().drain.concern();
+}
+
 /// Whether this worker drains.
 #[cfg(feature = "actix")]
 pub(crate) fn is_draining() -> bool {
@@ -365,7 +417,6 @@ pub(crate) async fn drain_is_over() {
 }
 
 /// The settings this worker was born with.
-#[cfg(feature = "actix")]
 pub(crate) fn settings() -> &'static Settings {
     &here().settings
 }

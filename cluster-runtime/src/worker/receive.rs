@@ -1,9 +1,13 @@
 //! The worker's end of a lane: one connection at a time, and only when it can be started at once.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -13,7 +17,10 @@ use tokio::sync::watch;
 use super::account::{Account, Permit, Spent};
 use super::bind::Listener;
 use super::{Here, To, here, unclustered};
-use crate::ipc::message::{Handoff, LaneId, ListenerId, ToPrimary, ToWorker};
+#[cfg(feature = "actix")]
+use crate::ipc::message::ListenerId;
+use crate::ipc::message::{Handoff, LaneId, ToPrimary, ToWorker};
+use crate::race::unless;
 use crate::report;
 use crate::sys::{process, scm};
 
@@ -27,6 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: OwnedFd,
+    #[cfg(feature = "actix")]
     pub(crate) listener: ListenerId,
     pub(crate) peer: Option<SocketAddr>,
     /// Held until the connection is closed.
@@ -34,15 +42,31 @@ pub(crate) struct Connection {
 }
 
 /// Where one thread of a server gets its connections from.
-#[derive(Debug)]
 pub(crate) struct Lane {
     source: Source,
     account: Account,
+    #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "keeps the wishes' sender"))]
     remote: LaneRemote,
-    wish: watch::Receiver<Wish>,
+    wishes: watch::Receiver<Wish>,
+    wish: Wish,
+    /// The next order. Waited for across receives: to subscribe anew for each would cost more than to receive.
+    order: Option<Wait<()>>,
+    room: Room,
     full: bool,
+    /// On its way to the end it takes what is on the lane already, limit or not: nobody else will.
+    leaving: bool,
     closing: bool,
     ended: bool,
+}
+
+type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Room for the next connection.
+enum Room {
+    Unknown,
+    /// There is none; when there is, or it is to be looked again.
+    Awaited(Wait<Option<Permit>>),
+    Here(Permit),
 }
 
 #[derive(Debug)]
@@ -52,6 +76,10 @@ enum Source {
 }
 
 /// What the server wants of its lane.
+#[cfg_attr(
+    not(feature = "actix"),
+    allow(dead_code, reason = "actix's server alone stops lanes from outside")
+)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wish {
     Receive,
@@ -60,11 +88,16 @@ enum Wish {
 }
 
 /// Stops or pauses a lane from another thread.
+#[cfg_attr(
+    not(feature = "actix"),
+    allow(dead_code, reason = "actix's server alone stops lanes from outside")
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct LaneRemote {
     wish: Arc<watch::Sender<Wish>>,
 }
 
+#[cfg(feature = "actix")]
 impl LaneRemote {
     /// What has been handed over is still received, then the end.
     pub(crate) fn close(&self) {
@@ -86,24 +119,20 @@ impl LaneRemote {
 
 /// Announces that these are served from now on, and opens the lane on which their connections come. In the
 /// runtime, and on the thread, that will receive.
-pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result<Lane> {
+pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::Result<Lane> {
     let here = here();
-    // Before the primary can deal the first connection to it, and say that it is to go.
-    here.drain.concern();
     let source = match &here.to {
         To::Primary(link) => {
             let ids = listeners.iter().map(Listener::id).collect();
-            let (answer, fd) = link.call(|call| ToPrimary::Listen { call, listeners: ids }, None)?;
-            let ToWorker::Lane { result, .. } = answer else {
+            let answer = link.call_async(|call| ToPrimary::Listen { call, listeners: ids }, None).await?;
+            let (ToWorker::Lane { result, .. }, fd) = answer.take()? else {
                 return Err(io::Error::other("the primary answered another question"));
             };
             let id = result?;
-            let fd = fd.ok_or_else(|| io::Error::other("the lane did not arrive"))?;
-            let last = next_descriptor(&fd).unwrap_or(i32::MAX);
-            // tokio never asks what kind of Unix socket it is given; we alone read from it, by recvmsg.
-            let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))
-                .inspect_err(|_| link.tell(&ToPrimary::Gone { lane: id }, None))?;
-            Source::Primary { id, socket, last }
+            let source = fd.ok_or_else(|| io::Error::other("the lane did not arrive"));
+            source
+                .and_then(|fd| Source::primary(id, fd))
+                .inspect_err(|_| link.tell(&ToPrimary::Gone { lane: id }, None))?
         }
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
     };
@@ -113,8 +142,12 @@ pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result
         source,
         account: account.clone(),
         remote: LaneRemote { wish: Arc::new(wish) },
-        wish: wishes,
+        wishes,
+        wish: Wish::Receive,
+        order: None,
+        room: Room::Unknown,
         full: false,
+        leaving: false,
         closing: false,
         ended: false,
     })
@@ -122,55 +155,129 @@ pub(crate) fn open_lane(listeners: &[Listener], account: &Account) -> io::Result
 
 impl Lane {
     /// A handle by which another thread stops or pauses it.
+    #[cfg(feature = "actix")]
     pub(crate) fn remote(&self) -> LaneRemote {
         self.remote.clone()
     }
 
     /// The next connection; `None` when nothing more will come. Cancel-safe.
+    #[cfg(feature = "actix")]
     pub(crate) async fn receive(&mut self) -> io::Result<Option<Connection>> {
+        std::future::poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// The next connection; `None` when nothing more will come.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Connection>>> {
         let here = here();
         loop {
             if self.ended {
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
-            let wish = *self.wish.borrow_and_update();
-            if wish == Wish::Close && !std::mem::replace(&mut self.closing, true) {
+            // Orders first: what they say is true for the connection that comes with them.
+            self.obey(here, cx);
+            if !self.leaving {
+                ready!(self.poll_room(cx));
+            }
+            match ready!(self.source.poll_next(self.leaving, cx))? {
+                Some((socket, handoff)) => {
+                    let permit = match std::mem::replace(&mut self.room, Room::Unknown) {
+                        Room::Here(permit) => permit,
+                        _ => self.account.overdraw(),
+                    };
+                    let permit = permit.spent();
+                    return Poll::Ready(Ok(Some(Connection {
+                        socket,
+                        #[cfg(feature = "actix")]
+                        listener: handoff.listener,
+                        peer: handoff.peer,
+                        permit,
+                    })));
+                }
+                None => {
+                    if !self.leaving {
+                        // The lane's end may be here before the word that explains it. It is said in this way only:
+                        // to drain, or that the primary is gone.
+                        // Only the time begins: messages sent before that word are still to be read.
+                        here.drain.begin(here.settings.drain_timeout);
+                    }
+                    self.end(here);
+                }
+            }
+        }
+    }
+
+    /// Takes note of what the server wants and whether the worker drains, and sees to it that we are woken when that
+    /// changes.
+    fn obey(&mut self, here: &'static Here, cx: &mut Context<'_>) {
+        loop {
+            if let Some(order) = &mut self.order {
+                if order.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+                self.room = Room::Unknown;
+            }
+            self.wish = *self.wishes.borrow_and_update();
+            if self.wish == Wish::Close && !std::mem::replace(&mut self.closing, true) {
                 self.close(here);
             }
-            // On its way to the end, it takes what is on the lane already, limit or not: nobody else will.
-            let leaving = wish == Wish::Close || here.drain.deadline().is_some();
-            let permit = if leaving {
-                self.account.overdraw()
-            } else {
-                tokio::select! {
-                    biased;
-                    permit = room(&self.account, &mut self.source, &mut self.full, wish) => permit,
-                    () = here.drain.begun() => continue,
-                    // The sender is in `self.remote`.
-                    _ = self.wish.changed() => continue,
+            let draining = here.drain.deadline().is_some();
+            self.leaving = self.wish == Wish::Close || draining;
+            let mut wishes = self.wishes.clone();
+            self.order = Some(Box::pin(async move {
+                // The sender is in `self.remote`.
+                let changed = async move { drop(wishes.changed().await) };
+                match draining {
+                    true => changed.await,
+                    false => drop(unless(here.drain.begun(), changed).await),
                 }
-            };
-            tokio::select! {
-                // Orders first: what they say is true for the connection that comes with them.
-                biased;
-                _ = self.wish.changed() => {}
-                () = here.drain.begun(), if !leaving => {}
-                connection = next(&mut self.source, leaving) => match connection? {
-                    Some((socket, handoff)) => {
-                        let Handoff { listener, peer } = handoff;
-                        return Ok(Some(Connection { socket, listener, peer, permit: permit.spent() }));
-                    }
+            }));
+        }
+    }
+
+    /// Waits until one more connection may be open; tells the primary while there is no room, so that it gives what
+    /// we have not read to others.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let found = match &mut self.room {
+                Room::Here(_) => return Poll::Ready(()),
+                Room::Awaited(awaited) => ready!(awaited.as_mut().poll(cx)),
+                Room::Unknown if self.wish != Wish::Receive => {
+                    self.say_full();
+                    return Poll::Pending;
+                }
+                Room::Unknown if !self.source.has_descriptors() => {
+                    self.say_full();
+                    let account = self.account.clone();
+                    self.room = Room::Awaited(Box::pin(async move {
+                        let _ = tokio::time::timeout(LOOK_AGAIN, account.one_ended()).await;
+                        None
+                    }));
+                    continue;
+                }
+                Room::Unknown => match self.account.try_take() {
+                    Some(permit) => Some(permit),
                     None => {
-                        if !leaving {
-                            // The lane's end may be here before the word that explains it. It is said in this way only:
-                            // to drain, or that the primary is gone.
-                            // Only the time begins: messages sent before that word are still to be read.
-                            here.drain.begin(here.settings.drain_timeout);
-                        }
-                        self.end(here);
+                        // While we wait in line for a permit, we are full; it is ours when our turn comes.
+                        self.say_full();
+                        let account = self.account.clone();
+                        self.room = Room::Awaited(Box::pin(async move { Some(account.take().await) }));
+                        continue;
                     }
                 },
+            };
+            self.room = match found {
+                Some(permit) => Room::Here(permit),
+                None => Room::Unknown,
+            };
+            if matches!(self.room, Room::Here(_)) && std::mem::take(&mut self.full) {
+                self.source.tell(|lane| ToPrimary::Room { lane });
             }
+        }
+    }
+
+    fn say_full(&mut self) {
+        if !std::mem::replace(&mut self.full, true) {
+            self.source.tell(|lane| ToPrimary::Full { lane });
         }
     }
 
@@ -190,56 +297,55 @@ impl Lane {
     }
 }
 
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("source", &self.source)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         self.end(here());
     }
 }
 
-/// Waits until one more connection may be open; tells the primary while there is no room, so that it gives what
-/// we have not read to others.
-async fn room(account: &Account, source: &mut Source, full: &mut bool, wish: Wish) -> Permit {
-    loop {
-        if wish == Wish::Receive && source.has_descriptors() {
-            // While we wait in line for a permit, we are full; it is ours when our turn comes.
-            let permit = match account.try_take() {
-                Some(permit) => permit,
-                None => {
-                    if !std::mem::replace(full, true) {
-                        source.tell(|lane| ToPrimary::Full { lane });
-                    }
-                    account.take().await
-                }
-            };
-            if std::mem::take(full) {
-                source.tell(|lane| ToPrimary::Room { lane });
-            }
-            return permit;
-        }
-        if !std::mem::replace(full, true) {
-            source.tell(|lane| ToPrimary::Full { lane });
-        }
-        if wish != Wish::Receive {
-            std::future::pending::<()>().await;
-        }
-        let _ = tokio::time::timeout(LOOK_AGAIN, account.one_ended()).await;
+impl Source {
+    /// The worker's end of a lane.
+    fn primary(id: LaneId, fd: OwnedFd) -> io::Result<Source> {
+        let last = next_descriptor(&fd).unwrap_or(i32::MAX);
+        // tokio never asks what kind of Unix socket it is given; we alone read from it, by recvmsg.
+        let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
+        Ok(Source::Primary { id, socket, last })
     }
-}
 
-async fn next(source: &mut Source, leaving: bool) -> io::Result<Option<(OwnedFd, Handoff)>> {
-    match source {
-        Source::Here(sockets) => sockets.accept(leaving).await,
-        Source::Primary { socket, last, .. } => loop {
+    fn poll_next(
+        &mut self,
+        leaving: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(OwnedFd, Handoff)>>> {
+        let (socket, last) = match self {
+            Source::Here(sockets) => return sockets.poll_next(leaving, cx),
+            Source::Primary { socket, last, .. } => (socket, last),
+        };
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
             let (mut packet, mut fds) = ([0; Handoff::SIZE], Vec::new());
-            let received =
-                socket.async_io(Interest::READABLE, || scm::receive(&*socket, &mut packet, &mut fds)).await?;
+            let receive = || scm::receive(&*socket, &mut packet, &mut fds);
+            let received = match socket.try_io(Interest::READABLE, receive) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
             if received.bytes == 0 {
-                return Ok(None);
+                return Poll::Ready(Ok(None));
             }
             match (fds.pop(), Handoff::decode(&packet[..received.bytes])) {
                 (Some(socket), Some(handoff)) => {
                     *last = socket.as_raw_fd();
-                    return Ok(Some((socket, handoff)));
+                    return Poll::Ready(Ok(Some((socket, handoff))));
                 }
                 // Another thread of this process took the last descriptor between our look and the receive.
                 (None, _) => {
@@ -250,11 +356,9 @@ async fn next(source: &mut Source, leaving: bool) -> io::Result<Option<(OwnedFd,
                 }
                 (Some(_), None) => report::error(format_args!("the primary sent what is no connection")),
             }
-        },
+        }
     }
-}
 
-impl Source {
     fn tell(&self, message: impl FnOnce(LaneId) -> ToPrimary) {
         if let Source::Primary { id, .. } = self {
             here().tell(&message(*id));

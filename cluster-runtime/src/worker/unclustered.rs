@@ -1,8 +1,9 @@
 //! Without a primary: this process binds, listens and accepts by itself.
 
-use std::future::poll_fn;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::time::Sleep;
 
 use super::bind::Listener;
 use crate::event::Address;
@@ -66,6 +68,7 @@ pub(super) struct Sockets {
     _bound: Vec<Arc<Bound>>,
     /// Whose turn it is, so that a busy one does not starve the others.
     turn: usize,
+    resting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Sockets {
@@ -77,20 +80,28 @@ impl Sockets {
             sockets.push((*id, UnixStream::from_std(here.socket.try_clone()?.into())?));
             bound.push(Arc::clone(here));
         }
-        Ok(Sockets { sockets, _bound: bound, turn: 0 })
+        Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None })
     }
 
-    /// The next connection. When `leaving`: what the backlogs still hold, then `None`. Cancel-safe.
-    pub(super) async fn accept(&mut self, leaving: bool) -> io::Result<Option<(OwnedFd, Handoff)>> {
+    /// The next connection. When `leaving`: what the backlogs still hold, then `None`.
+    pub(super) fn poll_next(
+        &mut self,
+        leaving: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(OwnedFd, Handoff)>>> {
         if leaving {
-            return Ok(self.rest());
+            return Poll::Ready(Ok(self.rest()));
         }
         loop {
-            match poll_fn(|cx| self.poll_accept(cx)).await {
-                Ok(accepted) => return Ok(Some(accepted)),
+            if let Some(resting) = &mut self.resting {
+                ready!(resting.as_mut().poll(cx));
+                self.resting = None;
+            }
+            match ready!(self.poll_accept(cx)) {
+                Ok(accepted) => return Poll::Ready(Ok(Some(accepted))),
                 Err(error) => {
                     report::error(format_args!("accepting: {error}; clients wait in the backlog meanwhile"));
-                    tokio::time::sleep(REST).await;
+                    self.resting = Some(Box::pin(tokio::time::sleep(REST)));
                 }
             }
         }

@@ -11,6 +11,10 @@ fn setup(primary: &mut Primary) {
         .on_message(|worker: Worker, text: String| println!("primary heard {} {}", worker.id(), text.len()));
     match std::env::var("TEST_CALLBACK").as_deref() {
         Ok("panic") => primary.on_online(|_| panic!("a bug in a callback")),
+        Ok("hook") => {
+            std::panic::set_hook(Box::new(|_| std::process::exit(42)));
+            primary.on_online(|_| panic!("what the hook makes of it"));
+        }
         Ok("thread") => primary.on_disconnect(|_| drop(std::thread::spawn(std::thread::park))),
         Ok("fork") => primary.on_exit(|_, exit| {
             if !exit.exited_after_disconnect() {

@@ -9,6 +9,7 @@ mod all {
         threads = 2,
         runtime = "multi_thread",
         swap = true,
+        spawn = "exec",
         restart = "on-failure",
         max_restarts = 0,
         restart_window = "1m",
@@ -22,6 +23,8 @@ mod all {
         on_online = self::online,
         on_listening = listening,
         on_message = message::<String>,
+        on_message_with = received,
+        on_ask = answer,
         on_disconnect = <Log as Disconnected>::disconnected,
         on_exit = goodbye,
         on_reload = reloaded,
@@ -41,6 +44,12 @@ mod all {
     fn listening(_: Worker, _: Address) {}
 
     fn message<M>(_: Worker, _: M) {}
+
+    fn received(_: Worker, _: String, _: Option<std::os::fd::OwnedFd>) {}
+
+    fn answer(_: Worker, question: u8) -> u8 {
+        question
+    }
 
     fn goodbye(_: Worker, _: Exit) {}
 

@@ -1,0 +1,3 @@
+//! Messages of every shape, and bytes that are none.
+
+use super::*;

@@ -1,0 +1,42 @@
+//! Sockets for any server: shaped like tokio's, listening through the primary.
+//!
+//! ```no_run
+//! use cluster::net::TcpListener;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # async fn body() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:8000").await?; // was: tokio::net::TcpListener
+//! loop {
+//!     let (mut stream, _) = listener.accept().await?;
+//!     tokio::spawn(async move {
+//!         let mut buffer = [0; 1024];
+//!         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+//!             if stream.write_all(&buffer[..read]).await.is_err() {
+//!                 return;
+//!             }
+//!         }
+//!     });
+//! }
+//! # }
+//! ```
+//!
+//! All workers that bind an address share one socket, which the primary binds for the first of them. It accepts, and gives
+//! each connection to one worker, in turn. Without a cluster, and unclustered, these sockets bind and accept by
+//! themselves, as tokio's do.
+//!
+//! # The end
+//!
+//! When a worker is told to leave, no further connection comes to it. [`Incoming`] ends; `accept` pends for ever, since
+//! the loops of servers take an error for one to be tried again. [`shutdown_signal`](crate::shutdown_signal) resolves when
+//! everything that was handed over has been accepted: that is the moment to tell a server that it is to finish. A
+//! program that asks for neither is ended when its last connection is closed.
+
+mod accept;
+mod stream;
+mod tcp;
+mod unix;
+
+pub use self::accept::Incoming;
+pub use self::stream::{TcpStream, UnixStream};
+pub use self::tcp::TcpListener;
+pub use self::unix::UnixListener;

@@ -1,0 +1,106 @@
+//! A fresh image of this very program, as a child; and, in such a child, what was left open for it.
+//!
+//! The image is `/proc/self/exe`, looked up by the child: not the file of that name but the very inode that this
+//! process runs, also when it was replaced or deleted since. Nothing but system calls is done between fork and exec, so
+//! this is sound beside other threads, where [`fork`](super::fork) is not.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::FdFlags;
+use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
+
+use super::{process, signal};
+
+/// This program, with this process's arguments and with its environment but for what a service manager said to it alone.
+pub(crate) fn this_program() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    let mut args = std::env::args_os();
+    command.arg0(args.next().unwrap_or_else(|| OsString::from("/proc/self/exe"))).args(args);
+    for name in process::OF_THE_SERVICE_MANAGER {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Starts it; the child is ours. `left` stays open in it under its number, and is all that does but the standard ones; the
+/// signals that [`signal::hold`] names are blocked.
+pub(crate) fn spawn(mut command: Command, left: BorrowedFd<'_>) -> io::Result<u32> {
+    let number = left.as_raw_fd();
+    let prepare = move || {
+        // SAFETY: `left` is borrowed for longer than `spawn` takes, and the child has a copy of each descriptor.
+        #[allow(unsafe_code)]
+        let left = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_setfd(left, FdFlags::empty())?;
+        signal::hold()
+    };
+    // SAFETY: two system calls; nothing is allocated, and no lock is taken.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(prepare);
+    }
+    Ok(command.spawn()?.id())
+}
+
+/// A stream socket with which this process was started.
+pub(crate) struct Inherited<'a> {
+    socket: BorrowedFd<'a>,
+    /// The process that made it, as far as it can be seen from here.
+    pub(crate) maker: u32,
+}
+
+impl Inherited<'_> {
+    /// What would be read next; it is read nevertheless by whoever reads.
+    pub(crate) fn peek<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let (bytes, _) = recv(self.socket, &mut *buffer, flags)?;
+        Ok(&buffer[..bytes])
+    }
+
+    /// Whether nobody is on the other side any more.
+    pub(crate) fn is_hung_up(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        Ok(fds[0].revents().contains(PollFlags::HUP))
+    }
+
+    fn of(socket: BorrowedFd<'_>) -> Option<Inherited<'_>> {
+        // Nothing that is CLOEXEC comes from before an exec; and what is no socket has no options of one.
+        let is_from_before = !rustix::io::fcntl_getfd(socket).ok()?.contains(FdFlags::CLOEXEC);
+        let is_stream = sockopt::socket_domain(socket).ok()? == AddressFamily::UNIX
+            && sockopt::socket_type(socket).ok()? == SocketType::STREAM;
+        let maker = sockopt::socket_peercred(socket).ok()?.pid.as_raw_nonzero().get().cast_unsigned();
+        (is_from_before && is_stream).then_some(Inherited { socket, maker })
+    }
+}
+
+/// Looks at each, and takes the one in which `read` finds what was left there for this process; it is CLOEXEC from then on.
+///
+/// `read` must pass over all that was not made to be taken here: whoever else used that number would lose it.
+pub(crate) fn take<T>(read: impl Fn(&Inherited<'_>) -> Option<T>) -> io::Result<Option<(T, OwnedFd)>> {
+    let Some((number, found)) = find(read)? else { return Ok(None) };
+    // SAFETY: it is open, was inherited, and was made for this purpose: nobody else in this process has it for its own.
+    #[allow(unsafe_code)]
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    Ok(Some((found, socket)))
+}
+
+/// What `read` finds, if it finds it; it is left where it is.
+pub(crate) fn find<T>(read: impl Fn(&Inherited<'_>) -> Option<T>) -> io::Result<Option<(RawFd, T)>> {
+    let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    Ok(numbers.into_iter().find_map(|number| {
+        // SAFETY: only asked about, for the time of this call. That another thread closes it meanwhile is an error of each
+        // of these calls, and no harm.
+        #[allow(unsafe_code)]
+        let socket = unsafe { BorrowedFd::borrow_raw(number) };
+        Some((number, read(&Inherited::of(socket)?)?))
+    }))
+}
