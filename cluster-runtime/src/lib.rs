@@ -52,6 +52,7 @@
 //! | --- | --- |
 //! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
+//! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -73,7 +74,7 @@
 //!
 //! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_RESTART`,
 //! `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`, `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`,
-//! `CLUSTER_MAX_CONNECTIONS`. A value that can't be read ends the program before anything starts.
+//! `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`. A value that can't be read ends the program before anything starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
@@ -118,7 +119,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: rolling reload, upgrade in place, workers by exec instead of fork, policies other than round robin,
+//! - Not built yet: upgrade in place, workers by exec instead of fork, policies other than round robin,
 //!   servers other than actix-web's, UDP, limits on memory or requests of a worker, a
 //!   watch over workers that hang while they serve, a change of user, socket activation.
 //! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to

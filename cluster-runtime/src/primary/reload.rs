@@ -67,6 +67,11 @@ impl Fleet {
         self.reloads.running.as_ref().map(|running| running.generation)
     }
 
+    /// Whose slot it is.
+    pub(crate) fn holder(&self, slot: usize) -> Option<Id> {
+        self.slots.get(slot)?.holder
+    }
+
     pub(super) fn want_reload(&mut self) {
         self.reloads.wanted = true;
     }

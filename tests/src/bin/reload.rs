@@ -22,13 +22,13 @@ async fn main() -> std::io::Result<()> {
         "error" => Err(std::io::Error::other("the new configuration is wrong")),
         "panic" => panic!("a bug in the new code"),
         "abort" => process::abort(),
-        "hang" | "fall" => loop {
-            thread::park();
-        },
         "fall" if worker.slot() == 0 => {
             worker.ready();
             process::exit(3)
         }
+        "hang" | "fall" => loop {
+            thread::park();
+        },
         code => process::exit(code.parse().expect("TEST_HOW is a way or a code")),
     }
 }

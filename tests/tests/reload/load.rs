@@ -47,6 +47,12 @@ fn p60_reloads_under_load_lose_nothing_with_all_at_once() {
     reloads_under_load(Cluster::of("serve").workers(2).env("CLUSTER_MAX_SURGE", 2).start(), 5);
 }
 
+/// Mutation: tell an image by exec another generation than its own.
+#[test]
+fn p60_reloads_under_load_lose_nothing_with_workers_by_exec() {
+    reloads_under_load(Cluster::of("serve").workers(2).env("CLUSTER_SPAWN", "exec").start(), 3);
+}
+
 /// The control of P60: workers that are killed instead of replaced do cost those who keep their connections, and the
 /// judge says so.
 #[test]
