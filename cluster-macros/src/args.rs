@@ -1,10 +1,13 @@
 //! The arguments of `#[cluster::main(..)]`: parsed and checked, each value with its span.
 
+use crate::born::{self, Output, Spawn};
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
+
+use crate::listen::addresses;
 
 /// All errors of one attribute, so that a user meets them together and not one a build.
 #[derive(Default)]
@@ -36,10 +39,17 @@ pub(crate) enum Value {
     Number(u64),
     Runtime(Runtime),
     Spawn(Spawn),
+    Output(Output),
     Restart(Restart),
+    Overload(Overload),
     Millis(u64),
     Secs(u64),
+    Text(LitStr),
+    Texts(Vec<LitStr>),
+    /// A variable's name, and its value.
+    Variable(LitStr, LitStr),
     Function(syn::ExprPath),
+    Addresses(Vec<LitStr>),
 }
 
 /// Its variants are named as the runtime's are.
@@ -53,17 +63,17 @@ pub(crate) enum Runtime {
 
 /// Its variants are named as the runtime's are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Spawn {
-    Fork,
-    Exec,
-}
-
-/// Its variants are named as the runtime's are.
-#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Restart {
     Always,
     OnFailure,
     Never,
+}
+
+/// Its variants are named as the runtime's are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Overload {
+    Wait,
+    Refuse,
 }
 
 #[derive(Clone, Copy)]
@@ -72,10 +82,16 @@ enum Takes {
     Number { least: u64, most: u64 },
     Runtime,
     Spawn,
+    Output,
     Restart,
+    Overload,
     Duration,
     Bool,
+    Text,
+    Texts,
+    Variables,
     Function,
+    Addresses,
     Crate,
 }
 
@@ -88,6 +104,12 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("runtime", Takes::Runtime, "\"multi_thread\""),
     ("swap", Takes::Bool, "false"),
     ("spawn", Takes::Spawn, "\"exec\""),
+    ("cwd", Takes::Text, "\"/srv\""),
+    ("env", Takes::Variables, "[\"NAME=value\"]"),
+    ("args", Takes::Texts, "[\"--quiet\"]"),
+    ("output", Takes::Output, "\"tagged\""),
+    ("user", Takes::Text, "\"www-data\""),
+    ("group", Takes::Text, "\"www-data\""),
     ("restart", Takes::Restart, "\"on-failure\""),
     // 0 gives up at the first death that nobody asked for.
     ("max_restarts", Takes::Number { least: 0, most: u32::MAX as u64 }, "5"),
@@ -96,6 +118,8 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
     ("max_surge", COUNT, "2"),
+    ("overload", Takes::Overload, "\"refuse\""),
+    ("listen", Takes::Addresses, "[\"127.0.0.1:8000\"]"),
     ("preload", Takes::Function, "warm_up"),
     ("primary", Takes::Function, "setup"),
     ("on_fork", Takes::Function, "forked"),
@@ -105,6 +129,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_message_with", Takes::Function, "received"),
     ("on_ask", Takes::Function, "answer"),
     ("on_disconnect", Takes::Function, "disconnected"),
+    ("on_output", Takes::Function, "printed"),
     ("on_exit", Takes::Function, "goodbye"),
     ("on_reload", Takes::Function, "reloaded"),
     ("crate", Takes::Crate, "\"my_crate::cluster\""),
@@ -169,6 +194,17 @@ impl Args {
                 }
                 _ => return wrong(),
             },
+            Takes::Texts | Takes::Variables => {
+                let Some(texts) = born::texts(expr) else { return wrong() };
+                if matches!(takes, Takes::Texts) {
+                    self.calls.push(Call { value: Value::Texts(texts), name, span });
+                    return Ok(());
+                }
+                for text in texts {
+                    let Some(value) = born::variable(&text) else { return wrong() };
+                    self.calls.push(Call { value, name: name.clone(), span: text.span() });
+                }
+            }
             _ => match takes.read(&name, expr) {
                 Some(Ok(Value::Runtime(Runtime::Actix))) if !actix => return needs_actix("\"actix\""),
                 Some(value) => self.calls.push(Call { value: value?, name, span }),
@@ -274,6 +310,9 @@ impl Takes {
     /// The value of a builder call; nothing if it is not of the right kind at all.
     fn read(self, name: &Ident, expr: &Expr) -> Option<syn::Result<Value>> {
         let lit = match expr {
+            _ if matches!(self, Takes::Addresses) => {
+                return Some(addresses(expr)?.map(Value::Addresses));
+            }
             Expr::Lit(lit) => &lit.lit,
             Expr::Path(path) if matches!(self, Takes::Function) => {
                 return Some(Ok(Value::Function(path.clone())));
@@ -308,15 +347,21 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
-            (Takes::Spawn, Lit::Str(text)) => {
-                let choices = [("fork", Value::Spawn(Spawn::Fork)), ("exec", Value::Spawn(Spawn::Exec))];
-                choice(name, text, &choices, "")
-            }
+            (Takes::Text, Lit::Str(text)) if born::is_plain(text) => Ok(Value::Text(text.clone())),
+            (Takes::Spawn, Lit::Str(text)) => choice(name, text, &born::SPAWN, ""),
+            (Takes::Output, Lit::Str(text)) => choice(name, text, &born::OUTPUT, ""),
             (Takes::Restart, Lit::Str(text)) => {
                 let choices = [
                     ("always", Value::Restart(Restart::Always)),
                     ("on-failure", Value::Restart(Restart::OnFailure)),
                     ("never", Value::Restart(Restart::Never)),
+                ];
+                choice(name, text, &choices, "")
+            }
+            (Takes::Overload, Lit::Str(text)) => {
+                let choices = [
+                    ("wait", Value::Overload(Overload::Wait)),
+                    ("refuse", Value::Overload(Overload::Refuse)),
                 ];
                 choice(name, text, &choices, "")
             }
@@ -328,17 +373,21 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime | Takes::Spawn | Takes::Restart => "a string",
+            Takes::Runtime | Takes::Spawn | Takes::Output | Takes::Restart | Takes::Overload => "a string",
+            Takes::Text => "a string that is not empty and has no NUL",
+            Takes::Texts => "a list of strings without NULs",
+            Takes::Variables => "a list of variables",
             Takes::Duration => "a duration in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",
+            Takes::Addresses => "addresses in quotes",
             Takes::Crate => "a path",
         }
     }
 }
 
 /// A value that a `macro_rules!` passed on comes in an invisible group.
-fn ungrouped(expr: &Expr) -> &Expr {
+pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => ungrouped(&group.expr),
         expr => expr,

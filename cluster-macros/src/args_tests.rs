@@ -36,6 +36,22 @@ fn every_argument_shows_a_value_that_it_takes() {
 }
 
 #[test]
+fn what_no_process_can_be_given_is_refused() {
+    for wrong in [
+        "cwd = \"\"",
+        "cwd = \"a\\0\"",
+        "env = \"A=1\"",
+        "env = [\"A\"]",
+        "env = [\"=1\"]",
+        "args = [1]",
+        "args = [\"\\0\"]",
+    ] {
+        assert!(error(wrong).contains(" takes "), "{wrong}");
+    }
+    assert!(errors("args = [], env = [\"A==\", \"B=\"], cwd = \"..\"").is_empty());
+}
+
+#[test]
 fn every_argument_needs_a_value() {
     for (name, _, example) in ARGUMENTS {
         assert_eq!(error(name), format!("`{name}` needs a value: write `{name} = {example}`"));
@@ -115,13 +131,14 @@ fn near_misses() {
         ("max_restart", "max_restarts"),
         ("start_timeout", "startup_timeout"),
         ("drain_time", "drain_timeout"),
+        ("overlaod", "overload"),
         ("flavor", "runtime"),
         ("worker_threads", "threads"),
     ] {
         let message = error(&format!("{slip} = 1"));
         assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
     }
-    for strange in ["policy", "user", "heartbeat_timeout", "colour", "x"] {
+    for strange in ["policy", "uid", "heartbeat_timeout", "colour", "x"] {
         let message = error(&format!("{strange} = 1"));
         assert!(!message.contains("did you mean"), "{message}");
         assert!(message.contains("the arguments are `workers`, `threads`, "), "{message}");

@@ -186,9 +186,17 @@ impl Value {
                 let spawn = Ident::new(&format!("{spawn:?}"), span);
                 quote_spanned!(span=> #cluster::Spawn::#spawn)
             }
+            Value::Output(output) => {
+                let output = Ident::new(&format!("{output:?}"), span);
+                quote_spanned!(span=> #cluster::Output::#output)
+            }
             Value::Restart(restart) => {
                 let restart = Ident::new(&format!("{restart:?}"), span);
                 quote_spanned!(span=> #cluster::Restart::#restart)
+            }
+            Value::Overload(overload) => {
+                let overload = Ident::new(&format!("{overload:?}"), span);
+                quote_spanned!(span=> #cluster::Overload::#overload)
             }
             Value::Millis(millis) => {
                 let millis = number(*millis);
@@ -198,7 +206,12 @@ impl Value {
                 let secs = number(*secs);
                 quote_spanned!(span=> ::std::time::Duration::from_secs(#secs))
             }
+            Value::Text(text) => text.into_token_stream(),
+            // Without an element nothing would say of what it is a list.
+            Value::Texts(texts) => quote_spanned!(span=> [#(#texts),*] as [&str; _]),
+            Value::Variable(name, value) => quote_spanned!(span=> #name, #value),
             Value::Function(path) => path.into_token_stream(),
+            Value::Addresses(addresses) => quote_spanned!(span=> [#(#addresses),*]),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The attribute `#[cluster::main]`. Use it through the package `cluster-runtime`, whose library is named `cluster`.
 
 mod args;
+mod born;
 mod expand;
+mod listen;
 mod swap;
 
 /// Turns `main` into a cluster: the process that was started becomes the primary, and the body runs in its workers.
@@ -62,7 +64,19 @@ mod swap;
 /// | `threads` | a number from 1 | threads that serve, in each worker | 1 | `CLUSTER_THREADS` |
 /// | `runtime` | `"actix"`, `"current_thread"`, `"multi_thread"`, `"none"` | what runs the body. `"actix"` is an actix system (feature `actix`), as under `#[actix_web::main]`; the next two are tokio's; `"none"` is for a `fn main` that is not `async` | `"actix"` where that feature is on, else `"current_thread"`, or `"multi_thread"` if `threads` is more than 1 | `CLUSTER_RUNTIME` |
 /// | `spawn` | `"fork"`, `"exec"` | how a worker comes into being: as a copy of the primary, or as a fresh image of the same program, which runs `main` from its beginning | `"fork"` | `CLUSTER_SPAWN` |
-/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or wait in the listen backlog | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
+/// | `cwd` | a string | where the workers work | the primary's directory | `CLUSTER_CWD` |
+/// | `env` | a list of strings, each `"NAME=value"` | variables of their environment, beside and over the primary's | `[]` | – |
+/// | `args` | a list of strings | their arguments, in place of the primary's; they are then started by exec | the primary's own | – |
+/// | `output` | `"inherit"`, `"tagged"`, `"captured"`, `"null"` | where what they print goes: where the primary's goes; there as well, line by line and each with its worker's slot and pid; to `on_output` and nowhere else; nowhere | `"inherit"` | `CLUSTER_OUTPUT` |
+/// | `user`, `group` | a string: a name, or a number | who they are from their birth on, before any code of the body; the primary stays who it is | who the primary is | `CLUSTER_USER`, `CLUSTER_GROUP` |
+/// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or else see `overload` | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
+/// | `overload` | `"wait"`, `"refuse"` | clients that connect while every worker is full: they wait in the listen backlog, or are closed at once | `"wait"` | `CLUSTER_OVERLOAD` |
+///
+/// ## Where
+///
+/// | argument | value | meaning | default |
+/// | --- | --- | --- | --- |
+/// | `listen` | an address, or several in brackets: `["127.0.0.1:8000", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"]` | the primary binds these before the first worker is there, and nothing else ever after: a worker that asks for another address is told "permission denied". One that can't be bound ends the program at once | whatever workers ask for |
 ///
 /// ## Life and death of a worker
 ///
@@ -91,6 +105,7 @@ mod swap;
 /// | `on_message` | `fn(cluster::Worker, M)`, any `M` that serde can deserialize | in the primary, for each message of that type | `cluster.on('message')` |
 /// | `on_message_with` | `fn(cluster::Worker, M, Option<OwnedFd>)` | the same, with the descriptor that came with the message | `cluster.on('message')` |
 /// | `on_ask` | `fn(cluster::Worker, Q) -> A`, any `Q` and `A` that serde knows | in the primary, for each question of that type; what it returns is the answer | – |
+/// | `on_output` | `fn(cluster::Worker, cluster::Line)` | in the primary, for each line that a worker prints, where `output` is `"tagged"` or `"captured"` | `worker.process.stdout.on('data')` |
 /// | `on_disconnect` | `fn(cluster::Worker)` | in the primary, when its channel is closed | `cluster.on('disconnect')` |
 /// | `on_exit` | `fn(cluster::Worker, cluster::Exit)` | in the primary, when it is dead and reaped | `cluster.on('exit')` |
 /// | `on_reload` | `fn(cluster::Reload)` | in the primary, when a reload has succeeded, or has failed and left the old workers where they were | – |

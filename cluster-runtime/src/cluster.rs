@@ -1,9 +1,11 @@
 //! The builder, and the moment at which one program becomes many processes.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::fmt::{Debug, Display};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -12,19 +14,23 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{BadSetting, Restart, Runtime, Settings, Spawn, Workers};
+use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
 use crate::error::{AskError, SendError};
 use crate::event::{Address, Exit};
+use crate::fork::Fork;
 use crate::ipc::birth::{self, Birth};
 use crate::ipc::channel::{Encoded, Reply};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Alone, Answered, Worker};
+use crate::primary::lines::Line;
+use crate::primary::output::Ends;
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::reload::Reload;
 use crate::report;
 use crate::role::{self, Process};
-use crate::sys::{process, signal};
+use crate::sys::credentials::Credentials;
+use crate::sys::{inherited, process, signal};
 use crate::worker::{self, Said, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -100,7 +106,8 @@ impl End {
                     Hint::None => "",
                     Hint::NobodyBound => {
                         ". No worker has asked the cluster for a socket: one that binds by itself meets \"address in \
-                         use\" where another has; import cluster::actix::HttpServer"
+                         use\" where another has; import cluster::actix::HttpServer, or cluster::net \
+                         for other servers"
                     }
                 };
                 // A worker that returned without a word is not well either, unless that was its job.
@@ -159,6 +166,47 @@ impl Cluster {
         self
     }
 
+    /// Sets a variable of each worker's environment. See [`Fork::env`].
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Cluster {
+        self.settings.fork = self.settings.fork.env(name, value);
+        self
+    }
+
+    /// Where each worker works; in the primary's own directory where nothing is said. See [`Fork::cwd`]. `CLUSTER_CWD`
+    /// overrides it.
+    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Cluster {
+        self.settings.fork = self.settings.fork.cwd(directory);
+        self
+    }
+
+    /// The arguments of each worker; the primary's own where nothing is said. Its workers are started by exec. See
+    /// [`Fork::args`].
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Cluster {
+        self.settings.fork = self.settings.fork.args(args);
+        self
+    }
+
+    /// Where what workers print goes. Where nothing is said, where the primary's goes. `CLUSTER_OUTPUT` overrides it.
+    pub fn output(mut self, output: Output) -> Cluster {
+        self.settings.output = output;
+        self
+    }
+
+    /// Who the workers are, by name or number: they become this user, with its groups, at their birth, before any code of
+    /// theirs. The primary stays who it is, and so does the nursery in which [`preload`](Cluster::preload) runs. What the
+    /// primary may not do, and who is not known, ends the cluster with an error. `CLUSTER_USER` overrides it. Node: `uid`.
+    pub fn user(mut self, user: impl Into<String>) -> Cluster {
+        self.settings.user = Some(user.into());
+        self
+    }
+
+    /// The workers' group, by name or number, in place of that of their [`user`](Cluster::user); with no user named, their
+    /// only group. `CLUSTER_GROUP` overrides it. Node: `gid`.
+    pub fn group(mut self, group: impl Into<String>) -> Cluster {
+        self.settings.group = Some(group.into());
+        self
+    }
+
     /// Whose place is filled again. `CLUSTER_RESTART` overrides it.
     pub fn restart(mut self, restart: Restart) -> Cluster {
         self.settings.restart = restart;
@@ -203,10 +251,27 @@ impl Cluster {
     }
 
     /// How many connections a server in a worker may have open, over all its threads; it may ask for less itself. What
-    /// is past that goes to other workers, and waits in the backlog when all are full. Where nothing is said, the
+    /// is past that goes to other workers, and when all are full it is a matter of [`overload`](Cluster::overload). Where nothing is said, the
     /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = Some(connections);
+        self
+    }
+
+    /// What becomes of clients that connect while each worker that is up has
+    /// [`max_connections`](Cluster::max_connections) open: where nothing is said they wait. While no worker is up, they wait
+    /// in any case, and so they do unclustered. `CLUSTER_OVERLOAD` overrides it.
+    pub fn overload(mut self, overload: Overload) -> Cluster {
+        self.settings.overload = overload;
+        self
+    }
+
+    /// Binds these before the first worker is there, and nothing else ever after: `"127.0.0.1:8000"`, `"[::]:80"`,
+    /// `"unix:/run/app.sock"`, `"udp:0.0.0.0:53"`. A worker gets what it asks for if it is among these, and "permission
+    /// denied" if it is not. They stay open until the end, whether or not any worker has a use for them. One that can't be
+    /// bound ends the program at once, with status 1. Where nothing is said, the primary binds what workers ask for.
+    pub fn listen<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Cluster {
+        self.settings.listen.extend(addresses.into_iter().map(Into::into));
         self
     }
 
@@ -270,6 +335,12 @@ impl Cluster {
         self
     }
 
+    /// See [`Primary::on_output`].
+    pub fn on_output(mut self, callback: impl FnMut(Worker, Line) + Send + 'static) -> Cluster {
+        self.callbacks.on_output(callback);
+        self
+    }
+
     /// See [`Primary::on_disconnect`].
     pub fn on_disconnect(mut self, callback: impl FnMut(Worker) + Send + 'static) -> Cluster {
         self.callbacks.on_disconnect(callback);
@@ -304,6 +375,12 @@ impl Cluster {
             Ok(born) => born,
             Err(error) => return Role::Primary(broken(&error)),
         };
+        // Before anything of ours is open.
+        if born.is_none()
+            && let Err(error) = inherited::note()
+        {
+            return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
+        }
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let settings = settings.with_environment(variable);
         if let Some((birth, channel)) = born {
@@ -315,6 +392,7 @@ impl Cluster {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
+        crate::settings::put_in_force(&settings);
         if settings.workers == Workers::Count(0) {
             return unclustered(settings, callbacks, setup, preloads);
         }
@@ -349,9 +427,11 @@ fn clustered(
     callbacks: Primary,
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
+    settings.fork.check()?;
+    let credentials = Credentials::of(settings.user.as_deref(), settings.group.as_deref())?;
     signal::expect_children()?;
     process::raise_open_files()?;
-    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads)?;
+    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads, credentials.clone())?;
     let ending = match primary.run() {
         Ok(ending) => ending,
         Err(Departure::Broken(error)) => {
@@ -361,13 +441,13 @@ fn clustered(
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
             let (signals, _) = primary.leave();
-            return be_worker(newborn, settings, || signals.restore());
+            return be_worker(newborn, settings, credentials, || signals.restore());
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload, signals), settings, || Ok(()));
+            return be_worker(cradle.serve(preload, signals), settings, credentials, || Ok(()));
         }
     };
     primary.close()?;
@@ -383,14 +463,29 @@ fn clustered(
 fn be_worker(
     newborn: Newborn,
     settings: Settings,
+    credentials: Option<Credentials>,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Role> {
-    let Newborn { id, slot, generation, channel, primary } = newborn;
+    let Newborn { id, slot, generation, channel, primary, fork, output } = newborn;
     let birth = worker::Birth { id, slot, generation, primary };
-    match worker::begin(birth, channel, settings, unblock) {
+    // Its output first, so that it is there that it says what else went wrong.
+    let begun = output
+        .map_or(Ok(()), Ends::take_on)
+        .and_then(|()| fork.take_on())
+        .and_then(|()| become_user(credentials, &settings))
+        .and_then(|()| worker::begin(birth, channel, settings, unblock));
+    match begun {
         Ok(worker) => Ok(Role::Worker(worker)),
         Err(error) => stillborn(id, &error),
     }
+}
+
+/// Before the worker asks to be told of the primary's death: the kernel forgets that when the user changes.
+fn become_user(credentials: Option<Credentials>, settings: &Settings) -> io::Result<()> {
+    let Some(credentials) = credentials else { return Ok(()) };
+    credentials
+        .take_on()
+        .map_err(|error| io::Error::new(error.kind(), format!("{}{error}", settings.told_user())))
 }
 
 /// In the fresh image of a worker by exec. The settings are its own: of its own environment and of what its `main` said.
@@ -401,11 +496,12 @@ fn be_fresh(
     preloads: Option<Preloads>,
 ) -> Role {
     let Birth { id, slot, generation, primary, name } = birth;
-    let newborn = Newborn { id, slot, generation, channel, primary };
+    // What else it is given was given by the exec.
+    let newborn = Newborn { id, slot, generation, channel, primary, fork: Fork::new(), output: None };
     let begun = settings
         .map_err(io::Error::other)
         .and_then(|settings| process::set_name(&name).map(|()| settings))
-        .and_then(|settings| be_worker(newborn, settings, signal::release));
+        .and_then(|settings| be_worker(newborn, settings, None, signal::release));
     let preloaded = begun.and_then(|role| {
         preloads
             .map_or(Ok(()), |preloads| preloads()())

@@ -1,8 +1,12 @@
 //! The cluster's settings: validated values, and what the environment says of them.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use crate::event::Address;
+use crate::fork::Fork;
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -51,6 +55,22 @@ pub enum Spawn {
     Exec,
 }
 
+/// Where what workers print goes. Node: `stdio` and `silent` of `setupPrimary`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Where the primary's own goes, as each process writes it.
+    #[default]
+    Inherit,
+    /// There too, by way of the primary: line by line, never one within another, each with the slot, the pid and the generation
+    /// of its worker before it. The callbacks of [`on_output`](crate::Cluster::on_output) are given it besides.
+    Tagged,
+    /// To [`on_output`](crate::Cluster::on_output), and nowhere else.
+    Captured,
+    /// Nowhere.
+    Null,
+}
+
 /// Whose place is filled again after an end that was not asked for. Node fills none by itself: that is `Never`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -64,13 +84,30 @@ pub enum Restart {
     Never,
 }
 
-/// The settings in force.
+/// What becomes of a client that connects while each worker that is up has as many connections as it may.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// It waits in the listen backlog until a worker has room.
+    #[default]
+    Wait,
+    /// Its connection is accepted and closed at once, without an answer, so that it can go elsewhere. Node:
+    /// `server.dropMaxConnection`.
+    Refuse,
+}
+
+/// The settings of a cluster, as [`settings`](crate::settings) tells them: to be read, and not to be changed any more.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) workers: Workers,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<Runtime>,
     pub(crate) spawn: Spawn,
+    /// What each worker is given.
+    pub(crate) fork: Fork,
+    pub(crate) output: Output,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
     pub(crate) restart: Restart,
     pub(crate) max_restarts: Option<u32>,
     pub(crate) restart_window: Duration,
@@ -78,6 +115,11 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_surge: usize,
+    pub(crate) overload: Overload,
+    /// As it was written.
+    pub(crate) listen: Vec<String>,
+    /// As it was read.
+    pub(crate) addresses: Vec<Address>,
 }
 
 impl Default for Settings {
@@ -87,6 +129,10 @@ impl Default for Settings {
             threads: 1,
             runtime: None,
             spawn: Spawn::Fork,
+            fork: Fork::new(),
+            output: Output::Inherit,
+            user: None,
+            group: None,
             restart: Restart::Always,
             max_restarts: None,
             restart_window: Duration::from_secs(60),
@@ -94,6 +140,9 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
             max_surge: 1,
+            overload: Overload::Wait,
+            listen: Vec::new(),
+            addresses: Vec::new(),
         }
     }
 }
@@ -150,6 +199,20 @@ impl Settings {
                 _ => return Err(v.bad("\"fork\" or \"exec\"")),
             };
         }
+        if let Some(v) = one("CLUSTER_CWD") {
+            self.fork = self.fork.cwd(v.value);
+        }
+        if let Some(v) = one("CLUSTER_OUTPUT") {
+            self.output = match v.value.as_str() {
+                "inherit" => Output::Inherit,
+                "tagged" => Output::Tagged,
+                "captured" => Output::Captured,
+                "null" => Output::Null,
+                _ => return Err(v.bad("\"inherit\", \"tagged\", \"captured\" or \"null\"")),
+            };
+        }
+        self.user = variable("CLUSTER_USER").or(self.user);
+        self.group = variable("CLUSTER_GROUP").or(self.group);
         if let Some(v) = one("CLUSTER_RESTART") {
             self.restart = match v.value.as_str() {
                 "always" => Restart::Always,
@@ -175,6 +238,13 @@ impl Settings {
         }
         if let Some(v) = one("CLUSTER_MAX_SURGE") {
             self.max_surge = v.number("a number from 1 on", 1)?;
+        }
+        if let Some(v) = one("CLUSTER_OVERLOAD") {
+            self.overload = match v.value.as_str() {
+                "wait" => Overload::Wait,
+                "refuse" => Overload::Refuse,
+                _ => return Err(v.bad("\"wait\" or \"refuse\"")),
+            };
         }
         self.checked()
     }
@@ -211,11 +281,29 @@ impl Settings {
                 self.threads
             )));
         }
+        self.addresses = self.listen.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
         Ok(self)
     }
 
+    /// Whether a worker may bind this by itself.
+    pub(crate) fn allow(&self, address: &Address) -> io::Result<()> {
+        match self.addresses.is_empty() || self.addresses.contains(address) {
+            true => Ok(()),
+            false => Err(self.forbid(address)),
+        }
+    }
+
+    /// What a worker is told that asks for anything else.
+    pub(crate) fn forbid(&self, address: &Address) -> io::Error {
+        let listen = self.listen.join(", ");
+        let message = format!(
+            "a worker asks for {address}, and this cluster listens on what `listen` names only: {listen}"
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, message)
+    }
+
     /// What runs the body, where nobody said.
-    pub(crate) fn runtime(&self) -> Runtime {
+    pub fn runtime(&self) -> Runtime {
         self.runtime.unwrap_or({
             #[cfg(feature = "actix")]
             {
@@ -226,10 +314,38 @@ impl Settings {
         })
     }
 
+    /// What was tried, where a worker could not become who it was to be.
+    pub(crate) fn told_user(&self) -> String {
+        let named = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!("{what} {name}"));
+        let named: Vec<_> =
+            [named("user", &self.user), named("group", &self.group)].into_iter().flatten().collect();
+        match named.is_empty() {
+            true => String::new(),
+            false => format!("as {}, which only root may become: ", named.join(", ")),
+        }
+    }
+
     /// How many unproven deaths within the window end the cluster: five a worker where nobody said.
-    pub(crate) fn max_restarts(&self) -> u32 {
+    pub fn max_restarts(&self) -> u32 {
         self.max_restarts
             .unwrap_or_else(|| u32::try_from(self.workers.count()).unwrap_or(u32::MAX).saturating_mul(5))
+    }
+}
+
+fn address(text: &str) -> Result<Address, BadSetting> {
+    let bad = |why: &dyn fmt::Display| {
+        Err(BadSetting(format!(
+            "`listen` can't be {text:?}: {why}; it takes addresses such as \"127.0.0.1:8000\", \"[::]:80\", \
+             \"unix:/run/app.sock\" and \"udp:0.0.0.0:53\""
+        )))
+    };
+    match Address::parse(text) {
+        Some(Address::Unix(path)) => match std::path::absolute(path) {
+            Ok(path) => Ok(Address::Unix(path)),
+            Err(error) => bad(&error),
+        },
+        Some(address) => Ok(address),
+        None => bad(&"this is no address"),
     }
 }
 
@@ -280,6 +396,10 @@ mod tests {
         assert_eq!(with("CLUSTER_THREADS", "4").unwrap().threads, 4);
         assert_eq!(with("CLUSTER_RUNTIME", "multi_thread").unwrap().runtime, Some(Runtime::MultiThread));
         assert_eq!(with("CLUSTER_SPAWN", "exec").unwrap().spawn, Spawn::Exec);
+        assert_eq!(with("CLUSTER_CWD", "/srv").unwrap().fork, Fork::new().cwd("/srv"));
+        assert_eq!(with("CLUSTER_OUTPUT", "null").unwrap().output, Output::Null);
+        assert_eq!(with("CLUSTER_USER", "nobody").unwrap().user.as_deref(), Some("nobody"));
+        assert_eq!(with("CLUSTER_GROUP", "9").unwrap().group.as_deref(), Some("9"));
         assert_eq!(with("CLUSTER_RESTART", "on-failure").unwrap().restart, Restart::OnFailure);
         assert_eq!(with("CLUSTER_MAX_RESTARTS", "0").unwrap().max_restarts, Some(0));
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
@@ -287,6 +407,8 @@ mod tests {
         assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
         assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
         assert_eq!(with("CLUSTER_MAX_SURGE", "3").unwrap().max_surge, 3);
+        assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
+        assert_eq!(with("CLUSTER_OVERLOAD", "wait").unwrap().overload, Overload::Wait);
     }
 
     #[test]
@@ -300,6 +422,7 @@ mod tests {
             ("CLUSTER_THREADS", "0"),
             ("CLUSTER_RUNTIME", "none"),
             ("CLUSTER_SPAWN", "zygote"),
+            ("CLUSTER_OUTPUT", "loud"),
             ("CLUSTER_RESTART", "sometimes"),
             ("CLUSTER_MAX_RESTARTS", "-1"),
             ("CLUSTER_DRAIN_TIMEOUT", "30"),
@@ -307,6 +430,7 @@ mod tests {
             ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
             ("CLUSTER_MAX_CONNECTIONS", "0"),
             ("CLUSTER_MAX_SURGE", "0"),
+            ("CLUSTER_OVERLOAD", "drop"),
         ] {
             assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
         }
@@ -319,6 +443,18 @@ mod tests {
         let settings = Settings { drain_timeout: Duration::MAX, ..Settings::default() };
         let settings = settings.with_environment(|_| None).unwrap();
         assert!(std::time::Instant::now().checked_add(settings.drain_timeout).is_some());
+    }
+
+    #[test]
+    fn an_address_that_is_none_says_what_one_is() {
+        let listen = |text: &str| Settings { listen: vec![text.into()], ..Settings::default() };
+        let settings = listen("[::]:80").with_environment(|_| None).unwrap();
+        assert_eq!(settings.addresses, [Address::Tcp("[::]:80".parse().unwrap())]);
+        let refused = settings.allow(&Address::Tcp("[::]:81".parse().unwrap())).unwrap_err();
+        assert!(refused.to_string().contains("[::]:80") && refused.to_string().contains("[::]:81"));
+        assert!(settings.allow(&settings.addresses[0]).is_ok());
+        let bad = listen("localhost:80").with_environment(|_| None).unwrap_err();
+        assert!(bad.to_string().contains("\"localhost:80\"") && bad.to_string().contains("unix:/run"));
     }
 
     #[test]

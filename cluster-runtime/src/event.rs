@@ -1,9 +1,11 @@
 //! What can be observed of a worker.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,20 +17,40 @@ use serde::{Deserialize, Serialize};
 pub enum Address {
     /// An IPv4 or IPv6 address and the real port, also where port 0 was asked for.
     Tcp(SocketAddr),
-    /// A socket file, by its absolute path.
+    /// A socket file, by its absolute path; or, after a first byte of 0, a name in the abstract namespace.
     Unix(PathBuf),
+    /// As [`Tcp`](Address::Tcp), of a UDP socket.
+    Udp(SocketAddr),
 }
 
 impl Address {
-    /// Where a socket listens.
+    /// Where a socket is bound.
     pub(crate) fn of(socket: &OwnedFd) -> io::Result<Address> {
-        let address = crate::sys::socket::address(socket)?;
+        let (address, datagrams) = crate::sys::socket::address(socket)?;
         if let Some(path) = address.as_pathname() {
             return Ok(Address::Unix(path.to_owned()));
         }
-        address.as_socket().map(Address::Tcp).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::Unsupported, "neither a TCP socket nor one with a path")
+        if let Some(name) = address.as_abstract_namespace() {
+            return Ok(Address::Unix(OsStr::from_bytes(&[b"\0", name].concat()).into()));
+        }
+        let kind = if datagrams { Address::Udp } else { Address::Tcp };
+        address.as_socket().map(kind).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::Unsupported, "neither TCP nor UDP nor a Unix socket with a name")
         })
+    }
+
+    /// Whether connections come from it.
+    pub(crate) fn is_stream(&self) -> bool {
+        !matches!(self, Address::Udp(_))
+    }
+
+    /// As it is written: `127.0.0.1:8000`, `[::]:80`, `unix:/run/app.sock`, `udp:0.0.0.0:53`.
+    pub(crate) fn parse(text: &str) -> Option<Address> {
+        match text.split_once(':') {
+            Some(("unix", path)) => (!path.is_empty()).then(|| Address::Unix(path.into())),
+            Some(("udp", address)) => address.parse().ok().map(Address::Udp),
+            _ => text.parse().ok().map(Address::Tcp),
+        }
     }
 }
 
@@ -36,7 +58,11 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => match path.as_os_str().as_bytes() {
+                [0, name @ ..] => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
+                _ => write!(f, "unix:{}", path.display()),
+            },
+            Address::Udp(address) => write!(f, "udp:{address}"),
         }
     }
 }
@@ -220,6 +246,18 @@ impl fmt::Display for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_reads_as_it_is_written() {
+        for text in ["127.0.0.1:8000", "[::1]:80", "unix:/run/a.sock", "udp:[::]:53"] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["localhost:80", "127.0.0.1", "unix:", "udp:", "tcp:127.0.0.1:80"] {
+            assert_eq!(Address::parse(text), None, "{text}");
+        }
+        let name = Address::Unix("\0name".into());
+        assert_eq!(name.to_string(), "unix:@name");
+    }
 
     #[test]
     fn p02_six_ends_read_as_six_reports() {

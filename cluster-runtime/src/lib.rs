@@ -63,18 +63,37 @@
 //!
 //! In the primary, for each worker, in this order:
 //!
-//! `fork` → `online` → `listening` (once for each address) → `disconnect` → `exit`
+//! | event | when | [`Worker::state`] then |
+//! | --- | --- | --- |
+//! | `fork` | its process was made | [`None`](State::None) |
+//! | `online` | its code runs, as it says itself | [`Online`](State::Online) |
+//! | `listening` | it takes connections; once for each address | [`Listening`](State::Listening) |
+//! | `message` | any time between `online` and `disconnect` | |
+//! | – | it is told to finish, by whomever | [`Disconnecting`](State::Disconnecting) |
+//! | `disconnect` | its channel is closed: nothing more will be heard of it | [`Disconnected`](State::Disconnected) |
+//! | `exit` | its process has ended and is reaped | [`Dead`](State::Dead) |
 //!
-//! Messages come between `online` and `disconnect`, in the order in which they were sent; those of a dying worker come
-//! before its `disconnect` and its `exit`. `fork` and `exit` come exactly once for each process that there was, and
-//! `disconnect` before every `exit`; a worker that dies early leaves out what it did not get to. The replacement's `fork`
-//! comes after the `exit`.
+//! `fork`, `disconnect` and `exit` come exactly once for each process that there was; a worker that dies early, or is told
+//! to finish, leaves out what it did not get to, and its state never goes back. The replacement's `fork` comes after the
+//! `exit`. A worker's [own callbacks](Worker::on_exit) come before those for all.
+//!
+//! Messages come in the order in which they were sent, and before the `disconnect` and the `exit` of a worker that dies:
+//! all that it sent, if it ended by `main`'s return, a panic or [`std::process::exit`]; all that the socket had taken, if
+//! it was killed or aborted. Nothing comes after the `exit`.
+//!
+//! Whether the end was voluntary ([`Worker::exited_after_disconnect`]) is known at the `disconnect` and the `exit`, whoever
+//! began it: [`Worker::disconnect`], [`ThisWorker::disconnect`], or the cluster's stop. `disconnect` and `kill` may be
+//! called in any state and as often as one likes; what a callback asks for is done when it has returned, before anything
+//! else that has happened meanwhile is looked at.
+//!
+//! A worker sees its own end as [`ThisWorker::disconnected`], and as the end of its [messages](ThisWorker::messages).
 //!
 //! # Environment
 //!
 //! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_RESTART`,
 //! `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`, `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`,
-//! `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`. A value that can't be read ends the program before anything starts.
+//! `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_OVERLOAD`, `CLUSTER_MAX_SURGE`. A value that can't be read ends the program before anything
+//! starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
@@ -90,6 +109,7 @@
 //! | Node | here | in |
 //! | --- | --- | --- |
 //! | `cluster.isPrimary`, `cluster.isWorker` | [`is_primary()`], [`is_worker()`] | both |
+//! | `cluster.settings` | [`settings()`] | both |
 //! | `cluster.fork()` | [`fork()`]; `workers` of them by itself | primary |
 //! | `cluster.workers`, `cluster.workers[id]` | [`workers()`], [`get(id)`](get) | primary |
 //! | `cluster.disconnect()` | [`disconnect()`] | primary |
@@ -109,7 +129,8 @@
 //! | the same with a handle | [`ThisWorker::send_with`], [`Messages::recv_with`] | worker |
 //! | `send()` that returns `false`; its callback | [`SendError::Full`], [`ThisWorker::backlog`]; [`ThisWorker::flushed`] | both; worker |
 //! | – | [`ThisWorker::ask`], [`ThisWorker::questions`], [`ThisWorker::broadcast`], [`ThisWorker::send_to`] | worker |
-//! | `cluster.worker.disconnect()` | [`ThisWorker::disconnect`] | worker |
+//! | `cluster.worker.disconnect()`, `.on('disconnect')`, `.isConnected()` | [`ThisWorker::disconnect`], [`disconnected`](ThisWorker::disconnected), [`is_connected`](ThisWorker::is_connected) | worker |
+//! | `server.dropMaxConnection` | [`Overload::Refuse`] | both |
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
@@ -134,6 +155,7 @@ mod cluster;
 mod config;
 mod error;
 mod event;
+mod fork;
 mod ipc;
 pub mod net;
 mod primary;
@@ -141,19 +163,25 @@ mod race;
 mod reload;
 mod report;
 mod role;
+mod settings;
 mod sys;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};
-pub use self::config::{Restart, Runtime, Spawn, Workers};
+pub use self::config::{Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
 pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
+pub use self::fork::Fork;
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
-pub use self::primary::desk::{Worker, broadcast, disconnect, fork, get, last_reload, reload, workers};
+pub use self::primary::desk::{
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
+};
+pub use self::primary::lines::{Line, Stream};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
+pub use self::settings::settings;
 pub use self::worker::inbox::Messages;
 pub use self::worker::question::{Answering, Question, Questions};
 pub use self::worker::say::Relayed;

@@ -1,6 +1,6 @@
 //! In a fixture's workers: an echo server over sockets of `cluster::net`. Its first words on a connection say who it is.
 
-use cluster::net::{TcpListener, UnixListener};
+use cluster::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::serve::me;
@@ -24,6 +24,20 @@ pub async fn unix(listener: UnixListener) {
     loop {
         let (stream, _) = listener.accept().await.expect("accept");
         tokio::spawn(echo(stream));
+    }
+}
+
+/// Answers each datagram with `worker 1 slot 0 pid 123 generation 0 body` and what was in it, until the process ends.
+///
+/// # Panics
+/// When receiving fails.
+pub async fn udp(socket: UdpSocket) {
+    let mut buffer = vec![0; 1024];
+    loop {
+        let (read, from) = socket.recv_from(&mut buffer).await.expect("receive");
+        let answer = format!("{} body {}", me(), String::from_utf8_lossy(&buffer[..read]));
+        // Whoever asked may have gone.
+        let _ = socket.send_to(answer.as_bytes(), from).await;
     }
 }
 

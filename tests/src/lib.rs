@@ -9,17 +9,22 @@
 
 pub mod announce;
 mod audit;
+pub mod channel;
 pub mod client;
+pub mod control;
 pub mod echo;
 pub mod load;
+pub mod messages;
 mod plan;
 pub mod process;
+pub mod questions;
 mod running;
 pub mod serve;
+pub mod sockets;
 mod story;
 mod wait;
 
-pub use plan::{Plan, by_exec, can_inject, forks};
+pub use plan::{Plan, by_exec, can_inject, forks, is_root};
 pub use running::Cluster;
 pub use rustix::process::Signal;
 pub use story::{Event, Exited, Forked, Story};

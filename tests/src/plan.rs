@@ -1,6 +1,7 @@
 //! What to start: a fixture, its settings, and the circumstances it starts in.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Once, mpsc};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
-use rustix::process::{getpid, set_child_subreaper};
+use rustix::process::{geteuid, getpid, set_child_subreaper};
 
 use crate::process::MARK;
 use crate::running::Cluster;
@@ -23,6 +24,7 @@ pub struct Plan {
     prelude: String,
     args: Vec<String>,
     strace: Vec<String>,
+    user: Option<u32>,
 }
 
 impl Plan {
@@ -32,7 +34,14 @@ impl Plan {
         let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
         let fixture = folder.join(fixture);
         assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
-        Self { fixture, env: Vec::new(), prelude: String::new(), args: Vec::new(), strace: Vec::new() }
+        Self {
+            fixture,
+            env: Vec::new(),
+            prelude: String::new(),
+            args: Vec::new(),
+            strace: Vec::new(),
+            user: None,
+        }
     }
 
     /// Starts a copy of the fixture, made at this path.
@@ -70,6 +79,13 @@ impl Plan {
     #[must_use]
     pub fn bind(self, addresses: &str) -> Self {
         self.env("TEST_BIND", addresses)
+    }
+
+    /// Starts it as this user, and in the group of the same number.
+    #[must_use]
+    pub fn run_by(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
     }
 
     /// Starts the fixture with these words of shell before its exec, such as `ulimit -n 64`.
@@ -130,6 +146,9 @@ impl Plan {
         if by_exec() {
             command.env("CLUSTER_SPAWN", "exec");
         }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -149,6 +168,16 @@ pub fn forks() -> bool {
         println!("skipped: TEST_SPAWN=exec, and this is about workers that are forked");
     }
     !by_exec()
+}
+
+/// Whether this test may become another user; says so if not.
+#[must_use]
+pub fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        println!("skipped: this needs root");
+    }
+    root
 }
 
 /// Whether [`Plan::inject`] works here; says so if not.

@@ -1,6 +1,7 @@
 //! In a fixture's workers: the body of `main`, with the routes that a test drives a worker with.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{env, hint, thread};
@@ -145,4 +146,18 @@ async fn again() -> impl Responder {
     thread::spawn(|| lines.for_each(drop));
     let address = listening.split(' ').nth(3).unwrap_or("nothing").to_owned();
     format!("{} primary {} listening {address}", me(), child.id())
+}
+
+/// Reads one request and answers it by hand, with who answers; then closes the connection.
+///
+/// # Panics
+/// Where the socket fails.
+pub fn one_request(socket: TcpStream, who: &str) {
+    socket.set_nonblocking(false).expect("a socket that waits");
+    let mut lines = BufReader::new(&socket).lines().map_while(Result::ok);
+    let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    lines.find(String::is_empty);
+    let body = format!("worker {who} answers {first}");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    (&socket).write_all((head + &body).as_bytes()).expect("answer");
 }

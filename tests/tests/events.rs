@@ -30,10 +30,10 @@ fn n03_each_event_once_in_order_with_its_state() {
     assert_eq!(states, ["none", "online", "listening", "disconnected", "dead"], "{story}");
 }
 
-/// Mutation: drop one of the callbacks in `Cluster::on_…`.
+/// Mutation: drop one of the callbacks in `Cluster::on_…`; put the builder's settings in force.
 #[test]
 fn n03_the_builder_by_hand_is_the_same() {
-    let mut cluster = Cluster::of("by_hand").start();
+    let mut cluster = Cluster::of("by_hand").env("CLUSTER_DRAIN_TIMEOUT", "7s").start();
     let address = cluster.up(2);
     assert_eq!(ask(&address, "/").status, 200);
     let story = cluster.stop();
@@ -41,6 +41,9 @@ fn n03_the_builder_by_hand_is_the_same() {
         assert_eq!(story.life(id), WHOLE_LIFE, "{story}");
     }
     assert!(story.said("end 0"), "start() returns in the primary when all is over: {story}");
+    for whose in ["the primary", "a worker"] {
+        assert!(story.said(&format!("{whose} has 2 workers and 7s")), "the environment decides: {story}");
+    }
 }
 
 /// Mutation: report the address that was asked for instead of the one that was bound.

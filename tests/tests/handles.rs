@@ -55,7 +55,7 @@ fn n79_dead_and_connected_are_told_at_each_event() {
     assert_eq!(told(&story, 2)[3..], end, "a stop is known to be voluntary before it is told: {story}");
 }
 
-/// Mutation: let the handle of a dead worker order something; count a second disconnect as a second stop.
+/// Mutation: publish `disconnect` once more where a worker is told to leave that has left.
 #[test]
 fn n06_disconnect_and_kill_are_nothing_to_one_that_has_left() {
     let mut cluster = Cluster::of("handles")

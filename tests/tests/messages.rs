@@ -38,3 +38,18 @@ fn n54_both_sides_may_send_at_once() {
     cluster.said("primary heard 128");
     cluster.stop();
 }
+
+/// R10, R13, R16, R18 and N73 as well: four of 8 MiB and 400 000 characters, each flushed; look-alikes of the cluster's
+/// own words; two readers.
+///
+/// Mutation: lose what is sent before the worker reads; tell user and cluster apart by what a body reads as.
+#[test]
+fn n77_every_message_comes_back_from_the_first_word_on() {
+    let mut cluster = Cluster::of("echo").start();
+    cluster.said("the first is Some(\"first word\")");
+    cluster.said("echo Some(\"QUIET\")");
+    cluster.said("echo Some(\"coded\")");
+    cluster.said("echo Some(\"Leave { voluntary: true }\")");
+    let story = cluster.stop();
+    assert!(!story.log().any(|line| line.contains("error")), "{story}");
+}

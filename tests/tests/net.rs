@@ -1,42 +1,11 @@
 //! Sockets of `cluster::net`: how connections come, and how their workers end.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use cluster_tests::client::Connection;
+use cluster_tests::control::Client;
 use cluster_tests::{Cluster, Signal};
-
-/// A client of an echo server, and the worker it met.
-struct Client {
-    wire: BufReader<TcpStream>,
-    worker: u64,
-}
-
-impl Client {
-    fn to(address: &str) -> Client {
-        let stream = TcpStream::connect(address).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        let mut wire = BufReader::new(stream);
-        let mut me = String::new();
-        wire.read_line(&mut me).expect("who serves");
-        let worker = me.split(' ').nth(1).and_then(|id| id.parse().ok());
-        Client { wire, worker: worker.unwrap_or_else(|| panic!("who is {me:?}?")) }
-    }
-
-    fn echoes(&mut self, text: &str) {
-        self.wire.get_mut().write_all(text.as_bytes()).expect("write");
-        let mut echo = vec![0; text.len()];
-        self.wire.read_exact(&mut echo).expect("an echo");
-        assert_eq!(echo, text.as_bytes());
-    }
-
-    fn end(mut self) {
-        self.wire.get_mut().shutdown(Shutdown::Write).expect("end it");
-        assert_eq!(self.wire.read(&mut [0]).expect("the end"), 0);
-    }
-}
 
 /// Mutation: let the lane's end be an error of `accept`; count lanes of `cluster::net` as somebody who ends by himself;
 /// do not count connections.

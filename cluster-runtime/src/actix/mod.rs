@@ -23,6 +23,13 @@
 //! | Features | `rustls-0_23` and `openssl` of this crate, not only of actix-web, bring the methods that need them |
 //! | A thread that panics outside of a connection | Ends the server with an error after the others have drained, for the worker to be replaced; actix-web starts a new thread |
 //!
+//! # TLS sessions
+//!
+//! A session that begins with one worker goes on with another only if both have the same ticket keys. Make the
+//! `ServerConfig` once, in [`preload`](crate::Cluster::preload), with a `ticketer`, and clone it in `main`. Rustls's reads
+//! no ticket that is longer than those that it wrote, so let it write one there: `config.ticketer.encrypt(&[0; 4096])`.
+//! After six hours each worker makes new keys, of its own.
+//!
 //! # Drain
 //!
 //! A server drains when its worker does (a stop, a reload), when [`ServerHandle::stop`] asks for it, and when

@@ -72,7 +72,7 @@ impl Site {
     pub(super) fn address(&self) -> SocketAddr {
         match self.listener.address() {
             Address::Tcp(address) => *address,
-            Address::Unix(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            Address::Unix(_) | Address::Udp(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         }
     }
 

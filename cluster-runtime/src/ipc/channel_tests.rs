@@ -100,3 +100,52 @@ fn the_end_is_told_after_the_last_words() {
     assert_eq!(decode::<String>(&intake.next().unwrap().unwrap().body).unwrap(), "bye");
     assert!(matches!(send(&mut Outbox::default(), &b, &encoded(&1)), Err(SendError::Closed)));
 }
+
+fn said(bytes: &[u8]) -> io::Result<Option<Packet>> {
+    let (a, b) = scm::stream_pair().unwrap();
+    scm::send(&a, bytes, None).unwrap();
+    let mut intake = Intake::default();
+    intake.read(&b)?;
+    intake.next()
+}
+
+fn frame(head: Head, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::encode(&mut bytes, head, false, body);
+    bytes
+}
+
+/// Mutation: take any version.
+#[test]
+fn another_version_is_one_error_that_names_both() {
+    let error = said(&frame(Head::of(Kind::Hello, 7), b"cluster 9.9.9")).unwrap_err().to_string();
+    let both = ["version 7", "cluster 9.9.9", &format!("version {PROTOCOL}"), BUILD];
+    assert!(both.iter().all(|part| error.contains(part)), "{error}");
+    // A name of any length is cut, and one that is no text is shown all the same.
+    let error = said(&frame(Head::of(Kind::Hello, 7), &[0xff; 4000])).unwrap_err().to_string();
+    assert!(error.len() < 2000, "{error}");
+}
+
+/// Mutation: let a channel begin without a hello, or take two.
+#[test]
+fn a_hello_comes_first_and_once() {
+    let hello = frame(Head::of(Kind::Hello, PROTOCOL), b"");
+    assert!(said(&frame(Head::USER, b"hi")).is_err());
+    assert!(said(&[&hello[..], &hello].concat()).is_err());
+    assert_eq!(said(&[hello, frame(Head::USER, b"hi")].concat()).unwrap().unwrap().body, b"hi");
+}
+
+/// Mutation: let descriptors wait without a limit.
+#[test]
+fn descriptors_that_wait_have_a_limit_and_come_back() {
+    let (a, b) = scm::stream_pair().unwrap();
+    let mut outbox = Outbox::default();
+    let fd = || Some(rustix::io::dup(&b).unwrap());
+    let sent = (0..1000).take_while(|_| outbox.post(Head::USER, &[0], fd()).is_ok()).count();
+    assert_eq!(sent, MOST_FDS);
+    let refused = outbox.post(Head::USER, &[0], fd()).unwrap_err();
+    assert!(refused.error == SendError::Full && refused.fd.is_some());
+    assert!(outbox.post(Head::USER, &[0], None).is_ok(), "without one there is room");
+    outbox.flush(&a).unwrap();
+    assert!(outbox.post(Head::USER, &[0], fd()).is_ok());
+}

@@ -32,14 +32,7 @@ pub(crate) enum ToPrimary {
     /// I run.                                             // first message, once
     Online,
     /// Bind this, or share it with those who asked before.  // answered by Bound
-    Bind {
-        call: Call,
-        address: Address,
-        /// How often this worker has asked for the address before: a second bind of one address is another
-        /// socket, as in any program.
-        nth: u32,
-        backlog: u32,
-    },
+    Bind { call: Call, key: Key, backlog: u32 },
     /// I hold it no more: close it when nobody does.
     Unbind { listener: ListenerId },
     /// Take this listening socket over.                   // fd · answered by Bound
@@ -65,12 +58,40 @@ pub(crate) enum ToPrimary {
 /// Primary → worker.                                      // fd? · when
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToWorker {
-    /// The answer to Bind and Adopt.
+    /// The answer to Bind and Adopt.                       // fd for UDP: the socket itself
     Bound { call: Call, result: Result<BoundTo, WireError> },
     /// The answer to Listen: your end of the lane.        // fd unless an error
     Lane { call: Call, result: Result<LaneId, WireError> },
     /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
     Drain { within_ms: u64 },
+}
+
+/// What a worker asks for. Whoever asks for the same gets the same socket.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) struct Key {
+    pub(crate) site: Site,
+    /// How often this worker has it already: port 0 asked for twice is two ports.
+    pub(crate) nth: u32,
+    /// Where nothing is said, the system's default.
+    pub(crate) ipv6_only: Option<bool>,
+    /// Of a socket file.
+    pub(crate) mode: Option<u32>,
+}
+
+/// Where a socket comes from.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) enum Site {
+    /// It is to be bound.
+    Address(Address),
+    /// A descriptor that the primary was started with, by its number there.
+    Inherited(i32, Kind),
+}
+
+/// What kind of socket a descriptor is to be.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) enum Kind {
+    Stream,
+    Datagram,
 }
 
 /// A socket the primary listens on.
@@ -92,21 +113,43 @@ pub(crate) struct Untold {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct WireError {
     code: Option<i32>,
+    #[serde(default)]
+    kind: WireKind,
     message: String,
+}
+
+/// The kinds of our own errors; the kernel's follow from their codes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+enum WireKind {
+    #[default]
+    Other,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
 }
 
 impl From<&io::Error> for WireError {
     fn from(error: &io::Error) -> WireError {
-        WireError { code: error.raw_os_error(), message: error.to_string() }
+        let kind = match error.kind() {
+            io::ErrorKind::InvalidInput => WireKind::InvalidInput,
+            io::ErrorKind::NotFound => WireKind::NotFound,
+            io::ErrorKind::PermissionDenied => WireKind::PermissionDenied,
+            _ => WireKind::Other,
+        };
+        WireError { code: error.raw_os_error(), kind, message: error.to_string() }
     }
 }
 
 impl From<WireError> for io::Error {
     fn from(error: WireError) -> io::Error {
-        match error.code {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::other(error.message),
-        }
+        let kind = match (error.code, error.kind) {
+            (Some(code), _) => return io::Error::from_raw_os_error(code),
+            (None, WireKind::Other) => io::ErrorKind::Other,
+            (None, WireKind::InvalidInput) => io::ErrorKind::InvalidInput,
+            (None, WireKind::NotFound) => io::ErrorKind::NotFound,
+            (None, WireKind::PermissionDenied) => io::ErrorKind::PermissionDenied,
+        };
+        io::Error::new(kind, error.message)
     }
 }
 
@@ -181,5 +224,8 @@ mod tests {
     fn an_error_of_the_kernel_stays_one() {
         let refused = io::Error::from_raw_os_error(98);
         assert_eq!(io::Error::from(WireError::from(&refused)).kind(), io::ErrorKind::AddrInUse);
+        let ours = io::Error::new(io::ErrorKind::PermissionDenied, "not this one");
+        let arrived = io::Error::from(WireError::from(&ours));
+        assert_eq!((arrived.kind(), arrived.to_string().as_str()), (ours.kind(), "not this one"));
     }
 }

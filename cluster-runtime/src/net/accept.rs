@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -11,10 +11,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use futures_core::Stream;
 
 use crate::Address;
-use crate::worker::{self, Account, Connection, Lane, Listener};
-
-/// What tokio's listeners ask for.
-pub(super) const BACKLOG: u32 = 1024;
+use crate::worker::{self, Account, Connection, Lane, Listener, Options};
 
 /// Takes the connections of one listener.
 pub(super) struct Acceptor {
@@ -39,8 +36,12 @@ enum State {
 struct Callers(Mutex<Vec<Waker>>);
 
 impl Acceptor {
-    pub(super) async fn bind(address: Address) -> io::Result<Acceptor> {
-        Ok(Acceptor::of(worker::ask_to_bind(address, BACKLOG).await?))
+    pub(super) async fn bind(address: Address, options: &Options) -> io::Result<Acceptor> {
+        Ok(Acceptor::of(worker::ask_to_bind(address, options).await?))
+    }
+
+    pub(super) async fn inherited(number: RawFd) -> io::Result<Acceptor> {
+        Ok(Acceptor::of(worker::ask_for_inherited(number).await?))
     }
 
     pub(super) fn adopt(socket: OwnedFd) -> io::Result<Acceptor> {

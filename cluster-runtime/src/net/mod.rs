@@ -32,11 +32,15 @@
 //! program that asks for neither is ended when its last connection is closed.
 
 mod accept;
+mod options;
 mod stream;
 mod tcp;
+mod udp;
 mod unix;
 
 pub use self::accept::Incoming;
+pub use self::options::ListenOptions;
 pub use self::stream::{TcpStream, UnixStream};
 pub use self::tcp::TcpListener;
+pub use self::udp::UdpSocket;
 pub use self::unix::UnixListener;

@@ -3,15 +3,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use tokio::net::ToSocketAddrs;
 
 use super::accept::{Acceptor, Incoming, Listening, sealed};
+use super::options::ListenOptions;
 use super::stream::TcpStream;
 use crate::Address;
-use crate::worker::Connection;
+use crate::worker::{Connection, Options};
 
 /// A TCP socket that listens, in place of [`tokio::net::TcpListener`]. Node: `net.Server`.
 ///
@@ -37,14 +38,34 @@ impl TcpListener {
     /// # Panics
     /// In the primary: serve in `main`, which runs in the workers.
     pub async fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        TcpListener::options().bind(addr).await
+    }
+
+    /// To bind it in another way than as usual.
+    pub fn options() -> ListenOptions<TcpListener> {
+        ListenOptions::new()
+    }
+
+    pub(super) async fn bind_with<A: ToSocketAddrs>(addr: A, options: &Options) -> io::Result<TcpListener> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any address");
         for address in tokio::net::lookup_host(addr).await? {
-            match Acceptor::bind(Address::Tcp(address)).await {
+            match Acceptor::bind(Address::Tcp(address), options).await {
                 Ok(acceptor) => return TcpListener::of(acceptor),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// Listens on a socket that the program was started with: by systemd, say, or a shell. `number` is that of its
+    /// descriptor in the primary, where it stays; a worker can't name what the primary opened later. Without a cluster,
+    /// in this process. Node: `server.listen({ fd })`.
+    ///
+    /// # Errors
+    /// EBADF if the program was started without this descriptor, ENOTSOCK if it is no socket, EINVAL if it does not
+    /// listen or is not TCP.
+    pub async fn inherited(number: RawFd) -> io::Result<TcpListener> {
+        TcpListener::of(Acceptor::inherited(number).await?)
     }
 
     /// Listens on a socket of this process that listens already. In a worker it goes to the primary, which accepts for
@@ -59,7 +80,7 @@ impl TcpListener {
     fn of(acceptor: Acceptor) -> io::Result<TcpListener> {
         match *acceptor.address() {
             Address::Tcp(address) => Ok(TcpListener { acceptor, address }),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a TCP socket")),
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
         }
     }
 

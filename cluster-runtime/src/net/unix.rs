@@ -2,16 +2,19 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 
 use tokio::net::unix::SocketAddr;
 
 use super::accept::{Acceptor, Incoming, Listening, sealed};
+use super::options::ListenOptions;
 use super::stream::UnixStream;
 use crate::Address;
-use crate::worker::Connection;
+use crate::worker::{Connection, Options};
 
 /// A Unix socket that listens, in place of [`tokio::net::UnixListener`]; see [`TcpListener`](super::TcpListener), which is
 /// the same for TCP. Node: `net.Server` on a path.
@@ -22,7 +25,8 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens on a path. Unlike tokio's, this is a question to the primary, to be awaited; and a socket file that
+    /// Listens on a path; one that begins with a byte of 0 is a name in the abstract namespace. A relative one is relative
+    /// to this worker's directory. Unlike tokio's, this is a question to the primary, to be awaited; and a socket file that
     /// nobody answers behind, left by a program that is gone, is replaced. A live one and any other file are never touched. The file
     /// is removed when the socket is closed.
     ///
@@ -32,8 +36,24 @@ impl UnixListener {
     /// # Panics
     /// In the primary.
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        let address = Address::Unix(path.as_ref().to_owned());
-        UnixListener::of(Acceptor::bind(address).await?)
+        UnixListener::options().bind(path).await
+    }
+
+    /// To bind it in another way than as usual.
+    pub fn options() -> ListenOptions<UnixListener> {
+        ListenOptions::new()
+    }
+
+    pub(super) async fn bind_with(path: &Path, options: &Options) -> io::Result<UnixListener> {
+        UnixListener::of(Acceptor::bind(Address::Unix(path.to_owned()), options).await?)
+    }
+
+    /// As [`TcpListener::inherited`](super::TcpListener::inherited).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn inherited(number: RawFd) -> io::Result<UnixListener> {
+        UnixListener::of(Acceptor::inherited(number).await?)
     }
 
     /// As [`TcpListener::from_std`](super::TcpListener::from_std).
@@ -47,7 +67,7 @@ impl UnixListener {
     fn of(acceptor: Acceptor) -> io::Result<UnixListener> {
         match acceptor.address() {
             Address::Unix(path) => Ok(UnixListener { path: path.clone(), acceptor }),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a Unix socket")),
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
         }
     }
 
@@ -85,7 +105,11 @@ impl UnixListener {
     /// # Errors
     /// If the path is longer than an address can be.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(std::os::unix::net::SocketAddr::from_pathname(&self.path)?.into())
+        let address = match self.path.as_os_str().as_bytes() {
+            [0, name @ ..] => std::os::unix::net::SocketAddr::from_abstract_name(name)?,
+            _ => std::os::unix::net::SocketAddr::from_pathname(&self.path)?,
+        };
+        Ok(address.into())
     }
 }
 

@@ -43,20 +43,28 @@ struct Gate {
     rest_until: Option<Instant>,
     /// How long it rested last; until a connection is accepted again.
     episode: Option<Duration>,
+    /// How many were turned away since somebody was last handed off.
+    refused: usize,
 }
 
 impl Door {
     /// Adds a listener, closed until somebody serves it.
     pub(crate) fn add(&mut self, id: ListenerId, listeners: &Listeners, epoll: &Epoll) -> io::Result<()> {
         let Some(listener) = listeners.get(id) else { return Ok(()) };
+        if !listener.address.is_stream() {
+            // Each worker reads from it by itself.
+            return Ok(());
+        }
         epoll.add(&listener.socket, Source::Listener(id).name(), Interest::Nothing)?;
-        self.gates.insert(id, Gate { interest: Interest::Nothing, rest_until: None, episode: None });
+        self.gates
+            .insert(id, Gate { interest: Interest::Nothing, rest_until: None, episode: None, refused: 0 });
         Ok(())
     }
 
-    /// Forgets a listener that is about to be closed.
+    /// Forgets a listener that is about to be closed. Clients who have come and were not served are dropped, as when any
+    /// program closes its listener.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
-        self.lost += self.waiting.remove(&id).map_or(0, |waiting| waiting.len());
+        drop(self.waiting.remove(&id));
         if self.gates.remove(&id).is_some()
             && let Err(error) = epoll.remove(&listener.socket)
         {
@@ -80,7 +88,7 @@ impl Door {
     ) {
         let Some(listener) = listeners.get(id) else { return };
         for _ in 0..BURST {
-            if self.waiting.contains_key(&id) || !lanes.has_room(id) {
+            if self.waiting.contains_key(&id) || !(lanes.has_room(id) || lanes.is_overloaded(id)) {
                 break;
             }
             match socket::accept(&listener.socket) {
@@ -90,7 +98,7 @@ impl Door {
                     {
                         report::info(format_args!("accepting on {} again", listener.address));
                     }
-                    self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
+                    self.hand_off(Connection { socket, listener: id, peer }, listeners, lanes, epoll, now);
                 }
                 // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -114,14 +122,12 @@ impl Door {
     pub(crate) fn give_out(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
         for connection in waiting {
-            self.hand_off(connection, lanes, epoll, now);
+            self.hand_off(connection, listeners, lanes, epoll, now);
         }
         while let Some(connection) = lanes.read_back(now) {
-            // Its listener was closed meanwhile: nobody will ever serve it.
-            if listeners.get(connection.listener).is_none() {
-                self.lost += 1;
-            } else {
-                self.hand_off(connection, lanes, epoll, now);
+            // Unless its listener was closed meanwhile: nobody will ever serve it.
+            if listeners.get(connection.listener).is_some() {
+                self.hand_off(connection, listeners, lanes, epoll, now);
             }
         }
     }
@@ -136,7 +142,8 @@ impl Door {
     ) -> io::Result<()> {
         for (id, gate) in &mut self.gates {
             gate.rest_until = gate.rest_until.filter(|until| *until > now);
-            let open = gate.rest_until.is_none() && !self.waiting.contains_key(id) && lanes.has_room(*id);
+            let heard = lanes.has_room(*id) || lanes.is_overloaded(*id);
+            let open = gate.rest_until.is_none() && !self.waiting.contains_key(id) && heard;
             let interest = if open { Interest::Read } else { Interest::Nothing };
             if interest != gate.interest
                 && let Some(listener) = listeners.get(*id)
@@ -152,7 +159,7 @@ impl Door {
     pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll) {
         self.closing = true;
         lanes.disregard_limits();
-        for (id, listener) in listeners.iter() {
+        for (id, listener) in listeners.iter().filter(|(_, listener)| listener.address.is_stream()) {
             if self.gates.remove(&id).is_some()
                 && let Err(error) = epoll.remove(&listener.socket)
             {
@@ -184,7 +191,8 @@ impl Door {
         now: Instant,
     ) -> BTreeSet<ListenerId> {
         self.give_out(listeners, lanes, epoll, now);
-        for (id, listener) in listeners.iter().filter(|(_, listener)| !listener.is_shared()) {
+        let ours = |listener: &Listener| listener.address.is_stream() && !listener.is_shared();
+        for (id, listener) in listeners.iter().filter(|(_, listener)| ours(listener)) {
             // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
                 if self.waiting.contains_key(&id) {
@@ -192,7 +200,13 @@ impl Door {
                 }
                 match socket::accept(&listener.socket) {
                     Ok((socket, peer)) => {
-                        self.hand_off(Connection { socket, listener: id, peer }, lanes, epoll, now);
+                        self.hand_off(
+                            Connection { socket, listener: id, peer },
+                            listeners,
+                            lanes,
+                            epoll,
+                            now,
+                        );
                     }
                     Err(error) if Trouble::of(&error) == Trouble::Connection => {}
                     Err(_) => break,
@@ -213,10 +227,34 @@ impl Door {
         self.lost
     }
 
-    fn hand_off(&mut self, connection: Connection, lanes: &mut Lanes, epoll: &Epoll, now: Instant) {
+    fn hand_off(
+        &mut self,
+        connection: Connection,
+        listeners: &Listeners,
+        lanes: &mut Lanes,
+        epoll: &Epoll,
+        now: Instant,
+    ) {
         let name = |lane: LaneId| Source::Lane(lane).name();
-        if let Err(connection) = lanes.hand_off(connection, epoll, name, now) {
-            self.waiting.entry(connection.listener).or_default().push_back(connection);
+        let id = connection.listener;
+        let (gate, address) = (self.gates.get_mut(&id), listeners.get(id).map(|listener| &listener.address));
+        match (lanes.hand_off(connection, epoll, name, now), gate, address) {
+            (Ok(()), Some(Gate { refused: refused @ 1.., .. }), Some(address)) => {
+                let count = std::mem::take(refused);
+                report::info(format_args!(
+                    "there is room on {address} again; {count} connections were turned away"
+                ));
+            }
+            (Ok(()), ..) => {}
+            (Err(_), Some(gate), Some(address)) if lanes.is_overloaded(id) => {
+                gate.refused += 1;
+                if gate.refused == 1 {
+                    report::warn(format_args!(
+                        "every worker is full: connections to {address} are turned away"
+                    ));
+                }
+            }
+            (Err(connection), ..) => self.waiting.entry(id).or_default().push_back(connection),
         }
     }
 

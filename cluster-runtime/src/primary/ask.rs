@@ -216,3 +216,7 @@ pub(super) fn end() {
 pub(super) fn forget() {
     std::mem::forget(ASKED.take());
 }
+
+#[cfg(test)]
+#[path = "ask_tests.rs"]
+mod tests;

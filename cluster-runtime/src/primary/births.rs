@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::nursery::{Answer, Failed, Nursery, Start};
+use super::output::Ends;
 use super::slot::Id;
 use super::step::Input;
 use super::{Departure, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
@@ -31,18 +32,31 @@ impl Loop {
             // Asked for before a stop, or a reload's failure, in the same breath.
             return self.not_to_be(id);
         }
-        let (ours, theirs) = match scm::stream_pair() {
+        if let Some(fork) = desk::fork_of(id) {
+            self.forks.insert(slot, fork);
+        }
+        let fork = self.settings.fork.with(self.forks.get(&slot));
+        let (ours, theirs) = match fork.check().and_then(|()| scm::stream_pair()) {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        match self.way(generation)? {
-            Way::Fork => self.fork((id, slot, generation), ours, theirs),
-            Way::Exec => self.exec((id, slot, generation), ours, theirs),
+        let output = match self.outputs.open(id) {
+            Ok(output) => output,
+            Err(error) => return self.unborn(id, &error),
+        };
+        let way = if fork.needs_exec() { Way::Exec } else { self.way(generation)? };
+        let primary = std::process::id();
+        let newborn = Newborn { id: id.0, slot, generation, channel: theirs, primary, fork, output };
+        match way {
+            Way::Fork => self.fork(id, ours, newborn),
+            Way::Exec => self.exec(id, ours, newborn),
             Way::Nursery => {
                 let Some(nursery) = self.nurseries.of(generation) else { return self.not_to_be(id) };
                 hub::open(id, ours);
-                nursery.spawn(id, slot, theirs, Instant::now());
-                Ok(())
+                match nursery.spawn(newborn, Instant::now()) {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.unborn(id, &error),
+                }
             }
         }
     }
@@ -70,18 +84,11 @@ impl Loop {
         Ok(false)
     }
 
-    fn fork(&mut self, (id, slot, generation): (Id, usize, u64), ours: OwnedFd, theirs: OwnedFd) -> Turn {
-        let primary = std::process::id();
+    fn fork(&mut self, id: Id, ours: OwnedFd, newborn: Newborn) -> Turn {
         match fork::fork() {
-            Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(Newborn {
-                id: id.0,
-                slot,
-                generation,
-                channel: theirs,
-                primary,
-            }))),
+            Ok(Birth::Child) => Err(Departure::Born(Offspring::Worker(newborn))),
             Ok(Birth::Parent { child }) => {
-                drop(theirs);
+                drop(newborn);
                 hub::open(id, ours);
                 self.born(id, child)
             }
@@ -89,18 +96,24 @@ impl Loop {
         }
     }
 
-    fn exec(&mut self, (id, slot, generation): (Id, usize, u64), ours: OwnedFd, theirs: OwnedFd) -> Turn {
-        let told = process::name().and_then(|name| {
-            let (id, primary) = (id.0, std::process::id());
-            birth::tell(&ours, &birth::Birth { id, slot, generation, primary, name })
-        });
-        match told.and_then(|()| exec::spawn(exec::this_program(), theirs.as_fd())) {
+    fn exec(&mut self, id: Id, ours: OwnedFd, newborn: Newborn) -> Turn {
+        let Newborn { id: _, slot, generation, channel, primary, fork, output } = newborn;
+        let told = process::name()
+            .and_then(|name| birth::tell(&ours, &birth::Birth { id: id.0, slot, generation, primary, name }));
+        let mut program = exec::this_program(fork.own_args());
+        fork.hand_to(&mut program);
+        if let Some(Ends { out, err }) = output {
+            program.stdout(out).stderr(err);
+        }
+        match told.and_then(|()| exec::spawn(program, channel.as_fd(), self.credentials.clone())) {
             Ok(child) => {
-                drop(theirs);
                 hub::open(id, ours);
                 self.born(id, child)
             }
-            Err(error) => self.unborn(id, &format_args!("by exec of this program: {error}")),
+            Err(error) => {
+                let user = self.settings.told_user();
+                self.unborn(id, &format_args!("by exec of this program: {user}{error}"))
+            }
         }
     }
 
@@ -123,6 +136,7 @@ impl Loop {
         match watched {
             Ok(child) => {
                 self.children.insert(id, child);
+                self.outputs.attend(id);
                 desk::born(id, pid);
                 self.step(Input::Born { id })
             }
@@ -134,6 +148,7 @@ impl Loop {
         report::error(format_args!("starting worker {}: {why}", id.0));
         hub::close(id);
         ask::closed(id);
+        self.outputs.close(id, &self.epoll)?;
         desk::forget(id);
         self.step(Input::Unborn { id })
     }
@@ -142,6 +157,7 @@ impl Loop {
     pub(super) fn not_to_be(&mut self, id: Id) -> Turn {
         hub::close(id);
         ask::closed(id);
+        self.outputs.close(id, &self.epoll)?;
         desk::forget(id);
         self.step(Input::Unborn { id })
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::desk::Worker;
+use super::lines::Line;
 use super::own;
 use crate::event::{Address, Exit, Signal};
 use crate::ipc::channel::{self, Encoded};
@@ -50,6 +51,7 @@ pub struct Primary {
     listening: Vec<Box<dyn FnMut(Worker, Address) + Send>>,
     message: Vec<OfMessage>,
     question: Vec<OfQuestion>,
+    output: Vec<Box<dyn FnMut(Worker, Line) + Send>>,
     disconnect: Vec<OfWorker>,
     exit: Vec<Box<dyn FnMut(Worker, Exit) + Send>>,
     reload: Vec<Box<dyn FnMut(Reload) + Send>>,
@@ -114,6 +116,13 @@ impl Primary {
             });
             Ok(answer)
         }));
+    }
+
+    /// When a worker has printed a line, where [`output`](crate::Cluster::output) is `Tagged` or `Captured`. What a worker
+    /// printed last comes before its `exit`; what a process that it started prints after that is lost. Node:
+    /// `worker.process.stdout.on('data')`, `stderr`.
+    pub fn on_output(&mut self, callback: impl FnMut(Worker, Line) + Send + 'static) {
+        self.output.push(Box::new(callback));
     }
 
     /// When a worker's channel has closed, which mostly means that it is about to end. Node: `cluster.on('disconnect')`.
@@ -183,6 +192,16 @@ impl Primary {
         for callback in &mut self.listening {
             guard("on_listening", || callback(worker.clone(), address.clone()));
         }
+    }
+
+    pub(crate) fn printed(&mut self, worker: &Worker, line: &Line) {
+        for callback in &mut self.output {
+            guard("on_output", || callback(worker.clone(), line.clone()));
+        }
+    }
+
+    pub(crate) fn hears_output(&self) -> bool {
+        !self.output.is_empty()
     }
 
     pub(crate) fn exited(&mut self, worker: &Worker, exit: &Exit) {

@@ -34,9 +34,13 @@ impl Loop {
         for packet in hub::last_words(id) {
             self.heard(id, packet)?;
         }
+        self.last_output(id)?;
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
-        self.release_held(id);
+        if let Some(member) = self.fleet.member(id) {
+            self.listeners.bereave((member.slot, id));
+        }
+        self.release_held(id)?;
         // Whether the end of the channel or that of the process was seen first, they are told of in this order.
         // What its last words made a callback ask for is known before it is.
         self.obey()?;

@@ -3,11 +3,12 @@
 //! A callback runs in the middle of the loop, so nothing is done there and then but sending a message: what it
 //! asks for is put on the tray, and the loop takes it from there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
 use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
+use crate::fork::Fork;
 use crate::ipc::channel::Encoded;
 use crate::ipc::frame::Head;
 use crate::reload::Reload;
@@ -31,6 +33,8 @@ struct Desk {
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
     last_reload: Option<Reload>,
+    /// What those are to be given that [`fork`] and [`fork_with`] were asked for.
+    forks: BTreeMap<Id, Fork>,
     /// There is no primary: what is ordered can only be told to this very process.
     unclustered: bool,
 }
@@ -42,17 +46,17 @@ struct Desk {
 #[derive(Clone)]
 pub struct Worker {
     id: Id,
-    record: Rc<Record>,
+    record: Arc<Record>,
 }
 
 #[derive(Debug, Default)]
 struct Record {
-    slot: Cell<usize>,
-    pid: Cell<u32>,
-    generation: Cell<u64>,
-    state: Cell<State>,
-    connected: Cell<bool>,
-    asked: Cell<bool>,
+    slot: Note<usize>,
+    pid: Note<u32>,
+    generation: Note<u64>,
+    state: Note<State>,
+    connected: Note<bool>,
+    asked: Note<bool>,
     /// Unclustered, there is no process behind it but this one.
     here: Option<Alone>,
 }
@@ -69,11 +73,26 @@ pub(crate) struct Alone {
 /// Is told the answer.
 pub(crate) type Answered = Box<dyn FnOnce(Result<Vec<u8>, AskError>) + Send>;
 
+/// A cell that may be sent along with its worker, into a callback or a list that one keeps; only the primary's thread
+/// ever looks into it, or, unclustered, whoever holds it.
+#[derive(Debug, Default)]
+struct Note<T>(Mutex<T>);
+
+impl<T: Copy> Note<T> {
+    fn get(&self) -> T {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
 impl Worker {
     fn new(id: Id) -> Worker {
         let record = Record::default();
         record.connected.set(true);
-        Worker { id, record: Rc::new(record) }
+        Worker { id, record: Arc::new(record) }
     }
 
     /// The one worker of a program that runs unclustered: this process.
@@ -83,7 +102,7 @@ impl Worker {
         record.pid.set(std::process::id());
         record.generation.set(1);
         record.state.set(State::Listening);
-        Worker { id: Id(1), record: Rc::new(record) }
+        Worker { id: Id(1), record: Arc::new(record) }
     }
 
     /// Counts up from 1 and is never given to another. Node: `worker.id`.
@@ -173,15 +192,16 @@ impl Worker {
     }
 
     /// Asks it to leave: it takes no new connections, finishes those it has within
-    /// [`drain_timeout`](crate::Cluster::drain_timeout), and exits; nobody takes its place. Node:
-    /// `worker.disconnect`.
+    /// [`drain_timeout`](crate::Cluster::drain_timeout), and exits, or is killed; nobody takes its place. One that is not born
+    /// yet is told at its birth. To ask again, or one that is dead, has no effect. Node: `worker.disconnect`.
     pub fn disconnect(&self) {
         self.order(Input::Disconnect { id: self.id });
     }
 
     /// Sends it a signal. With [`Signal::TERM`] it drains, and is killed if it has not ended in time. The end is
-    /// not taken as voluntary: the worker is respawned where the rules say so. Node: `worker.process.kill`; its
-    /// `worker.kill` disconnects first.
+    /// not taken as voluntary, unless it was asked to leave before: the worker is respawned where the rules say so. One that
+    /// is not born yet meets TERM and KILL at its birth, and no other; one that is dead is left alone. Node:
+    /// `worker.process.kill`; its `worker.kill` disconnects first.
     pub fn kill(&self, signal: Signal) {
         self.order(Input::Kill { id: self.id, signal });
     }
@@ -196,7 +216,8 @@ impl Worker {
         self.state() == State::Dead
     }
 
-    /// Whether its end, past or to come, was asked for. Node: `worker.exitedAfterDisconnect`.
+    /// Whether its end, past or to come, was asked for: by [`disconnect`](Worker::disconnect), by
+    /// [its own](crate::ThisWorker::disconnect), or because the cluster stops. True before its `disconnect` and `exit`, then. Node: `worker.exitedAfterDisconnect`.
     pub fn exited_after_disconnect(&self) -> bool {
         self.record.asked.get()
     }
@@ -236,6 +257,25 @@ impl fmt::Debug for Worker {
 /// Outside of a primary that runs. Unclustered it does not panic: it says that it does nothing, and the handle is of a
 /// worker that is dead.
 pub fn fork() -> Worker {
+    add(Fork::new())
+}
+
+/// Adds a worker, as [`fork`] does, with an environment, a working directory or arguments of its own. Whoever takes its place
+/// is given the same. Node: `cluster.fork(env)`.
+///
+/// # Errors
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name or value that no process can be given, and the error of a
+/// directory that can't be found. Nothing was done then. One that is gone when it is needed again is reported, and tried again
+/// later.
+///
+/// # Panics
+/// As [`fork`].
+pub fn fork_with(fork: Fork) -> io::Result<Worker> {
+    fork.check()?;
+    Ok(add(fork))
+}
+
+fn add(fork: Fork) -> Worker {
     let worker = DESK.with_borrow_mut(|desk| {
         let desk = desk.as_mut()?;
         let worker = Worker::new(desk.ids.next());
@@ -248,6 +288,7 @@ pub fn fork() -> Worker {
             return Some(worker);
         }
         desk.workers.insert(worker.id, worker.clone());
+        desk.forks.insert(worker.id, fork);
         desk.tray.push_back(Input::Fork { id: worker.id });
         Some(worker)
     });
@@ -332,8 +373,14 @@ fn signal_here(signal: Signal) {
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
-    let (workers, tray, last_reload) = (BTreeMap::new(), VecDeque::new(), None);
-    DESK.set(Some(Desk { ids, workers, tray, last_reload, unclustered: false }));
+    DESK.set(Some(Desk {
+        ids,
+        workers: BTreeMap::new(),
+        tray: VecDeque::new(),
+        last_reload: None,
+        forks: BTreeMap::new(),
+        unclustered: false,
+    }));
 }
 
 /// Opens it where the body runs in the process that was started: with that one worker.
@@ -342,7 +389,8 @@ pub(crate) fn open_unclustered(alone: Alone) {
     let workers = BTreeMap::from([(worker.id, worker)]);
     let ids = Ids::default();
     ids.next();
-    DESK.set(Some(Desk { ids, workers, tray: VecDeque::new(), last_reload: None, unclustered: true }));
+    let (tray, forks) = (VecDeque::new(), BTreeMap::new());
+    DESK.set(Some(Desk { ids, workers, tray, last_reload: None, forks, unclustered: true }));
 }
 
 /// Closes it: the cluster has ended, or this is a child.
@@ -353,6 +401,11 @@ pub(crate) fn close() {
 /// The oldest thing on the tray.
 pub(crate) fn next_order() -> Option<Input> {
     DESK.with_borrow_mut(|desk| desk.as_mut()?.tray.pop_front())
+}
+
+/// What this one is to be given, if it was asked for here. Told once.
+pub(super) fn fork_of(id: Id) -> Option<Fork> {
+    DESK.with_borrow_mut(|desk| desk.as_mut()?.forks.remove(&id))
 }
 
 /// The handle of a worker.
@@ -395,7 +448,9 @@ pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
 /// Takes a worker off that will not be.
 pub(crate) fn forget(id: Id) {
     DESK.with_borrow_mut(|desk| {
-        if let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.remove(&id)) {
+        let Some(desk) = desk else { return };
+        desk.forks.remove(&id);
+        if let Some(worker) = desk.workers.remove(&id) {
             worker.record.state.set(State::Dead);
             worker.record.connected.set(false);
         }

@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::hub::{self, Heard};
-use super::listen::{Found, Key};
+use super::listen::Found;
 use super::slot::{Id, Life};
 use super::step::Input;
 use super::{Loop, Turn, desk};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
-use crate::ipc::message::{BoundTo, Call, ListenerId, ToPrimary, ToWorker};
+use crate::ipc::message::{BoundTo, Call, Key, ListenerId, Site, ToPrimary, ToWorker};
 use crate::report;
 
 /// Questions that wait for another worker's fate.
@@ -73,9 +73,9 @@ impl Loop {
         };
         match message {
             ToPrimary::Online => self.step(Input::Online { id })?,
-            ToPrimary::Bind { call, address, nth, backlog } => self.bind(id, call, (address, nth), backlog),
-            ToPrimary::Unbind { .. } => {}
-            ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd),
+            ToPrimary::Bind { call, key, backlog } => self.bind(id, call, key, backlog)?,
+            ToPrimary::Unbind { listener } => self.unbind(id, listener),
+            ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd)?,
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
             ToPrimary::Full { lane } => self.lanes.full(id, lane),
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
@@ -88,16 +88,21 @@ impl Loop {
         Ok(())
     }
 
-    fn bind(&mut self, id: Id, call: Call, key: Key, backlog: u32) {
+    fn bind(&mut self, id: Id, call: Call, key: Key, backlog: u32) -> Turn {
         self.somebody_bound = true;
         if self.fleet.is_stopping() {
-            // Its lane will be empty and at its end, and it goes as any other does; an error would be its last word.
-            let nowhere = BoundTo { listener: ListenerId(0), address: key.0 };
-            hub::tell(id, &ToWorker::Bound { call, result: Ok(nowhere) }, None);
-            return;
+            let result = match key.site {
+                // Its lane will be empty and at its end, and it goes as any other does; an error would be its last word.
+                Site::Address(address) if address.is_stream() => {
+                    Ok(BoundTo { listener: ListenerId(0), address })
+                }
+                _ => Err((&io::Error::other("the cluster stops")).into()),
+            };
+            hub::tell(id, &ToWorker::Bound { call, result }, None);
+            return Ok(());
         }
         // It was refused, and asks on: that is what it makes of it.
-        self.release_held(id);
+        self.release_held(id)?;
         let booting = !self.fleet.has_served();
         if let Some(Some(first)) = self.held.refused.get(&key)
             && booting
@@ -105,20 +110,51 @@ impl Loop {
         {
             self.held.waiting.push((id, call, key, backlog));
             self.held.until.get_or_insert(Instant::now() + HOLD);
-            return;
+            return Ok(());
         }
-        let found = self.listeners.bind(key.clone(), backlog);
+        let found = self.listeners.bind((self.slot_of(id), id), key.clone(), backlog, &self.settings);
         if found.is_err() && booting && self.is_undecided(id) {
             self.held.refused.entry(key).or_insert(Some(id));
         }
-        self.answer_bound(id, call, found);
+        self.answer_bound(id, call, found)
     }
 
-    fn adopt(&mut self, id: Id, call: Call, socket: Option<OwnedFd>) {
+    fn adopt(&mut self, id: Id, call: Call, socket: Option<OwnedFd>) -> Turn {
         self.somebody_bound = true;
         let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"));
         let found = socket.and_then(|socket| self.listeners.adopt((self.slot_of(id), id), socket));
-        self.answer_bound(id, call, found);
+        self.answer_bound(id, call, found)
+    }
+
+    fn unbind(&mut self, id: Id, listener: ListenerId) {
+        self.announced.remove(&(id, listener));
+        // On its way out a worker gives up all it has. Whether that is for good shows when it is gone.
+        if self.fleet.member(id).is_some_and(|member| !member.life.is_leaving()) {
+            self.listeners.unbind((self.slot_of(id), id), listener, Instant::now());
+        }
+    }
+
+    /// Binds what is to be bound before there is any worker.
+    pub(super) fn bind_all(&mut self) -> io::Result<()> {
+        for bound in self.listeners.bind_all(&self.settings)? {
+            self.opened(&bound)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the listeners that nobody has a use for.
+    pub(super) fn close_abandoned(&mut self, now: Instant) {
+        if self.fleet.is_stopping() {
+            // All are being closed, each when who has come to it is handed off.
+            return;
+        }
+        let lives = |id| self.fleet.member(id).is_some();
+        for (id, listener) in self.listeners.abandoned(now, lives, self.fleet.somebody_comes()) {
+            report::info(format_args!("{} is closed: no worker has a use for it", listener.address));
+            self.door.remove(id, &listener, &self.epoll);
+            self.lanes.forget(id);
+            listener.close();
+        }
     }
 
     /// Whether nothing is known of it yet but that it lives.
@@ -128,17 +164,31 @@ impl Loop {
             .is_some_and(|member| matches!(member.life, Life::Starting { .. } | Life::Online { .. }))
     }
 
-    fn answer_bound(&mut self, id: Id, call: Call, found: io::Result<Found>) {
+    fn answer_bound(&mut self, id: Id, call: Call, found: io::Result<Found>) -> Turn {
         let bound = found.and_then(|(bound, new)| {
             if new && let Err(error) = self.opened(&bound) {
                 // Nobody would ever be accepted from it.
                 self.listeners.forget(bound.listener);
                 return Err(error);
             }
-            Ok(bound)
+            // Datagrams don't pass through us: whoever asks gets the socket itself.
+            let socket = match self.listeners.get(bound.listener) {
+                Some(listener) if !bound.address.is_stream() => Some(listener.socket.try_clone()?),
+                _ => None,
+            };
+            Ok((bound, socket))
         });
-        let result = bound.map_err(|error| (&error).into());
-        hub::tell(id, &ToWorker::Bound { call, result }, None);
+        match bound {
+            Ok((bound, socket)) => {
+                let (listener, serves) = (bound.listener, socket.is_some());
+                hub::tell(id, &ToWorker::Bound { call, result: Ok(bound) }, socket);
+                if serves && self.fleet.member(id).is_some_and(|member| !member.life.is_leaving()) {
+                    self.is_ready(id, vec![listener])?;
+                }
+            }
+            Err(error) => hub::tell(id, &ToWorker::Bound { call, result: Err((&error).into()) }, None),
+        }
+        Ok(())
     }
 
     fn opened(&mut self, bound: &BoundTo) -> io::Result<()> {
@@ -148,9 +198,12 @@ impl Loop {
 
     fn listen(&mut self, id: Id, call: Call, listeners: Vec<ListenerId>) -> Turn {
         let Some(member) = self.fleet.member(id) else { return Ok(()) };
-        let leaving = matches!(member.life, Life::Draining { .. } | Life::Killed { .. });
-        let slot = member.slot;
-        let opened = match listeners.iter().find(|listener| self.listeners.get(**listener).is_none()) {
+        let (leaving, slot) = (member.life.is_leaving(), member.slot);
+        let foreign = |listener: &ListenerId| !self.listeners.is_held_by(*listener, (slot, id));
+        let datagrams = |listener: &ListenerId| {
+            self.listeners.get(*listener).is_some_and(|listener| !listener.address.is_stream())
+        };
+        let opened = match listeners.iter().find(|listener| foreign(listener) || datagrams(listener)) {
             Some(_) if !leaving => Err(io::Error::new(io::ErrorKind::NotFound, "no such listening socket")),
             _ => self.lanes.open(id, slot, listeners.clone()),
         };
@@ -174,26 +227,22 @@ impl Loop {
     fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
         let effects = self.decide(Input::Ready { id });
         for listener in listeners {
-            if self.announced.insert((id, listener))
-                && let Some(address) = self.listeners.get(listener).map(|listener| listener.address.clone())
-            {
-                let worker = desk::worker(id);
-                let (slot, pid) = (worker.slot(), worker.pid());
-                report::info(format_args!("worker {} (slot {slot}, pid {pid}) listens on {address}", id.0));
-                self.callbacks.listened(&worker, &address);
-            }
+            self.announce(id, listener);
         }
         self.perform(effects)?;
-        self.release_held(id);
-        for (listener, gone) in self.listeners.succeeded(self.slot_of(id), id) {
-            report::info(format_args!(
-                "{} is closed: whoever gave it has a successor that did not",
-                gone.address
-            ));
-            self.door.remove(listener, &gone, &self.epoll);
-            self.lanes.forget(listener);
+        self.listeners.succeeded((self.slot_of(id), id), Instant::now());
+        self.release_held(id)
+    }
+
+    fn announce(&mut self, id: Id, listener: ListenerId) {
+        if self.announced.insert((id, listener))
+            && let Some(address) = self.listeners.get(listener).map(|listener| listener.address.clone())
+        {
+            let worker = desk::worker(id);
+            let (slot, pid) = (worker.slot(), worker.pid());
+            report::info(format_args!("worker {} (slot {slot}, pid {pid}) listens on {address}", id.0));
+            self.callbacks.listened(&worker, &address);
         }
-        Ok(())
     }
 
     fn slot_of(&self, id: Id) -> usize {
@@ -201,28 +250,28 @@ impl Loop {
     }
 
     /// A worker's fate is decided: what waited for it is asked again.
-    pub(super) fn release_held(&mut self, decided: Id) {
+    pub(super) fn release_held(&mut self, decided: Id) -> Turn {
         let mut known = false;
         for first in self.held.refused.values_mut().filter(|first| **first == Some(decided)) {
             (*first, known) = (None, true);
         }
-        if known {
-            self.ask_again();
-        }
+        if known { self.ask_again() } else { Ok(()) }
     }
 
     /// The time to wait for anybody's fate is over.
-    pub(super) fn release_all_held(&mut self, now: Instant) {
+    pub(super) fn release_all_held(&mut self, now: Instant) -> Turn {
         if self.held.until.is_some_and(|until| until <= now) {
             self.held.refused.values_mut().for_each(|first| *first = None);
-            self.ask_again();
+            self.ask_again()?;
         }
+        Ok(())
     }
 
-    fn ask_again(&mut self) {
+    fn ask_again(&mut self) -> Turn {
         self.held.until = None;
         for (id, call, key, backlog) in std::mem::take(&mut self.held.waiting) {
-            self.bind(id, call, key, backlog);
+            self.bind(id, call, key, backlog)?;
         }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::pick::RoundRobin;
 use super::slot::Id;
+use crate::config::Overload;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::scm;
@@ -82,11 +83,16 @@ pub(crate) struct Lanes {
     /// How long it waited last; said once an episode.
     short: Option<Duration>,
     limitless: bool,
+    overload: Overload,
     /// Something has changed since it was last looked whether there is anything to read back.
     stirred: bool,
 }
 
 impl Lanes {
+    pub(crate) fn new(overload: Overload) -> Lanes {
+        Lanes { overload, ..Lanes::default() }
+    }
+
     /// Opens a lane to a worker. Yields the worker's end of it.
     pub(crate) fn open(
         &mut self,
@@ -113,6 +119,17 @@ impl Lanes {
     /// Whether somebody takes connections of this listener now.
     pub(crate) fn has_room(&self, listener: ListenerId) -> bool {
         self.rings.get(&listener).is_some_and(|ring| !ring.ready.is_empty())
+    }
+
+    /// Whether connections of this listener are turned away now: each worker that is up has as many as it may. One whose
+    /// lane holds as much as the kernel lets it has far more than that.
+    pub(crate) fn is_overloaded(&self, listener: ListenerId) -> bool {
+        let serves = |lane: &&Lane| !lane.ended && lane.listeners.contains(&listener);
+        let mut serving = self.lanes.values().filter(serves).peekable();
+        self.overload == Overload::Refuse
+            && !self.limitless
+            && serving.peek().is_some()
+            && serving.all(|lane| lane.full || lane.crowded)
     }
 
     /// Gives a connection to the worker whose turn it is, or back if nobody has room.
@@ -252,7 +269,7 @@ impl Lanes {
         }
     }
 
-    /// Reads back one connection that is for others, if there are others with room for it.
+    /// Reads back one connection that is for others, if there are others with room for it; or that is to be turned away.
     pub(crate) fn read_back(&mut self, now: Instant) -> Option<Connection> {
         if self.read_back_at.is_some() || !self.stirred {
             return None;
@@ -261,7 +278,8 @@ impl Lanes {
         for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(lane) = self.lanes.get(&id) else { continue };
             let forsaken = lane.left == Left::Gone && lane.listeners.is_empty();
-            if !forsaken && !lane.listeners.iter().any(|listener| self.has_room(*listener)) {
+            let wanted = |listener: &ListenerId| self.has_room(*listener) || self.is_overloaded(*listener);
+            if !forsaken && !lane.listeners.iter().any(wanted) {
                 continue;
             }
             match lane.read_back() {

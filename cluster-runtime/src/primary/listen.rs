@@ -1,39 +1,59 @@
-//! The listening sockets: bound for whoever asks first, shared by all, held until the cluster ends.
+//! The listening sockets: bound for whoever asks first, shared by all, held until nobody has a use for them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use super::slot::Id;
+use crate::config::Settings;
 use crate::event::Address;
-use crate::ipc::message::{BoundTo, ListenerId};
-use crate::sys::socket;
+use crate::ipc::message::{BoundTo, Key, Kind, ListenerId, Site};
+use crate::sys::inherited;
+use crate::sys::socket::{self, Manner};
 use crate::sys::socket_file::SocketFile;
 
-/// What a worker asks for: an address, and how often it has asked for it before. Port 0 asked for twice is two
-/// ports; the same for every worker.
-pub(crate) type Key = (Address, u32);
-
-/// A socket that connections come from.
+/// A socket that connections, or datagrams, come from.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     identity: u64,
-    /// Who gave it to us, by slot; empty for one that we bound, which stays.
-    givers: BTreeMap<usize, Id>,
+    /// Who has a use for it. Closed when there is nobody.
+    holders: BTreeMap<Id, Holder>,
+    /// Other processes may have it too: whoever gave it to a worker, or to the program.
+    shared: bool,
+    /// Bound before the first worker was there, and until the end.
+    fixed: bool,
     file: Option<SocketFile>,
 }
 
+/// A worker that holds a listener; or, when it is dead, its place, kept for its successor.
+#[derive(Debug)]
+struct Holder {
+    slot: usize,
+    /// How often it has it: it may ask for it again before its word arrives that it gives it up.
+    times: u32,
+    /// Not for longer.
+    until: Option<Instant>,
+}
+
 impl Listener {
-    /// Whether somebody else may have it too: whoever handed it to a worker.
+    /// Whether somebody else may have it too.
     pub(crate) fn is_shared(&self) -> bool {
-        !self.givers.is_empty()
+        self.shared
     }
 }
 
 /// Far more than anybody needs; a worker that binds for ever is to meet an end of it.
 const MOST_BOUND: usize = 4096;
+
+/// Of a worker that has given it up. A worker that ends does so too, on its way; but what it had is its successor's, and
+/// clients wait for that one.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Of a worker that is up and has not asked for what its predecessor had: it may bind one thing after the other.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// All listening sockets.
 #[derive(Debug, Default)]
@@ -41,73 +61,176 @@ pub(crate) struct Listeners {
     listeners: BTreeMap<ListenerId, Listener>,
     keys: BTreeMap<Key, ListenerId>,
     last: u32,
+    /// Something has changed since it was last looked who has a use for what.
+    stirred: bool,
 }
 
 /// A socket, and whether it is new.
 pub(crate) type Found = (BoundTo, bool);
 
+/// A worker, and the slot it fills.
+pub(crate) type Who = (usize, Id);
+
 impl Listeners {
+    /// Binds these, before there is any worker, until the end.
+    pub(crate) fn bind_all(&mut self, settings: &Settings) -> io::Result<Vec<BoundTo>> {
+        let mut all = Vec::new();
+        for address in &settings.addresses {
+            let site = Site::Address(address.clone());
+            let nth = self.keys.keys().filter(|key| key.site == site).count();
+            let key = Key { site, nth: u32::try_from(nth).unwrap_or(u32::MAX), ipv6_only: None, mode: None };
+            let bound = self
+                .open(key, socket::BACKLOG)
+                .map_err(|error| io::Error::new(error.kind(), format!("listening on {address}: {error}")))?;
+            if let Some(listener) = self.listeners.get_mut(&bound.listener) {
+                listener.fixed = true;
+            }
+            all.push(bound);
+        }
+        Ok(all)
+    }
+
     /// Binds, or finds what was bound for another worker.
-    pub(crate) fn bind(&mut self, key: Key, backlog: u32) -> io::Result<Found> {
+    pub(crate) fn bind(
+        &mut self,
+        who: Who,
+        key: Key,
+        backlog: u32,
+        settings: &Settings,
+    ) -> io::Result<Found> {
         if let Some(id) = self.keys.get(&key) {
-            return self.found(*id);
+            return self.found(*id, who);
+        }
+        if let Site::Address(address) = &key.site
+            && !settings.addresses.is_empty()
+        {
+            // All that may be asked for is bound already: this is something else, or in another way.
+            return Err(settings.forbid(address));
         }
         if self.keys.len() >= MOST_BOUND {
             return Err(io::Error::other(format!(
                 "a cluster may bind {MOST_BOUND} sockets, and this one has"
             )));
         }
-        let (socket, file) = match &key.0 {
-            Address::Tcp(address) => (socket::listen_tcp(*address, backlog)?, None),
-            Address::Unix(path) => {
-                let (socket, file) = SocketFile::listen(path, backlog)?;
-                (socket, Some(file))
-            }
-        };
-        let bound = self.insert(socket, file)?;
-        self.keys.insert(key, bound.listener);
+        let bound = self.open(key, backlog)?;
+        self.hold(bound.listener, who);
         Ok((bound, true))
     }
 
     /// Takes over a socket that a worker has, or finds the one it is: workers that were started with one
     /// inherited socket all send that one.
-    pub(crate) fn adopt(&mut self, (slot, giver): (usize, Id), socket: OwnedFd) -> io::Result<Found> {
+    pub(crate) fn adopt(&mut self, who: Who, socket: OwnedFd) -> io::Result<Found> {
         socket::prepare_adopted(&socket)?;
+        self.take_over(who, socket)
+    }
+
+    fn take_over(&mut self, who: Who, socket: OwnedFd) -> io::Result<Found> {
         let identity = socket::identity(&socket)?;
-        let known = self.listeners.iter_mut().find(|(_, listener)| listener.identity == identity);
-        if let Some((id, listener)) = known {
-            if !listener.givers.is_empty() {
-                listener.givers.insert(slot, giver);
-            }
-            let id = *id;
-            return self.found(id);
+        let known = self.listeners.iter().find(|(_, listener)| listener.identity == identity);
+        if let Some((id, _)) = known {
+            return self.found(*id, who);
         }
-        let bound = self.insert(socket, None)?;
-        if let Some(listener) = self.listeners.get_mut(&bound.listener) {
-            listener.givers.insert(slot, giver);
-        }
+        let bound = self.insert(socket, None, true)?;
+        self.hold(bound.listener, who);
         Ok((bound, true))
     }
 
-    /// A worker is up. Yields the sockets that were given by its predecessor in the slot, and not by it nor by anybody
-    /// else: nobody will serve them again.
-    ///
-    /// Not at the death already: a socket that was inherited is given again by the successor, and who waits for it is
-    /// served then.
-    pub(crate) fn succeeded(&mut self, slot: usize, successor: Id) -> Vec<(ListenerId, Listener)> {
-        let left = |listener: &mut Listener| {
-            listener.givers.get(&slot).is_some_and(|giver| *giver != successor)
-                && listener.givers.remove(&slot).is_some()
-                && listener.givers.is_empty()
+    fn open(&mut self, key: Key, backlog: u32) -> io::Result<BoundTo> {
+        let manner = Manner { ipv6_only: key.ipv6_only, reuse_port: false };
+        let (socket, file) = match &key.site {
+            Site::Address(Address::Tcp(address)) => (socket::listen_tcp(*address, backlog, manner)?, None),
+            Site::Address(Address::Udp(address)) => (socket::bind_udp(*address, manner)?, None),
+            Site::Address(Address::Unix(path)) => SocketFile::listen(path, backlog, key.mode)?,
+            Site::Inherited(number, kind) => {
+                let socket = inherited::duplicate(*number)?;
+                match kind {
+                    Kind::Stream => socket::prepare_adopted(&socket)?,
+                    Kind::Datagram => socket::prepare_adopted_udp(&socket)?,
+                }
+                let bound = self.insert(socket, None, true)?;
+                self.keys.insert(key, bound.listener);
+                return Ok(bound);
+            }
         };
-        self.listeners.extract_if(.., |_, listener| left(listener)).collect()
+        let bound = self.insert(socket, file, false)?;
+        self.keys.insert(key, bound.listener);
+        Ok(bound)
+    }
+
+    /// A worker gives one up.
+    pub(crate) fn unbind(&mut self, (_, worker): Who, id: ListenerId, now: Instant) {
+        let listener = self.listeners.get_mut(&id);
+        if let Some(holder) = listener.and_then(|listener| listener.holders.get_mut(&worker)) {
+            holder.times = holder.times.saturating_sub(1);
+            if holder.times == 0 {
+                holder.until = Some(now + LINGER);
+            }
+        }
+    }
+
+    /// A worker is up: what its predecessor had, and it does not ask for, is given up.
+    pub(crate) fn succeeded(&mut self, (slot, successor): Who, now: Instant) {
+        for listener in self.listeners.values_mut() {
+            let others = listener.holders.iter_mut().filter(|(worker, _)| **worker != successor);
+            for (_, holder) in others.filter(|(_, holder)| holder.slot == slot) {
+                holder.until.get_or_insert(now + SETTLE);
+            }
+        }
+    }
+
+    /// A worker is dead: what it had, also what it had just given up, is kept for its successor.
+    pub(crate) fn bereave(&mut self, (_, worker): Who) {
+        for listener in self.listeners.values_mut() {
+            if let Some(holder) = listener.holders.get_mut(&worker) {
+                holder.until = None;
+                self.stirred = true;
+            }
+        }
+    }
+
+    /// Takes out those that nobody has a use for any more. `lives` tells of each worker whether it does, and whether,
+    /// dead, it may yet have a successor.
+    pub(crate) fn abandoned(
+        &mut self,
+        now: Instant,
+        lives: impl Fn(Id) -> bool,
+        somebody_comes: bool,
+    ) -> Vec<(ListenerId, Listener)> {
+        if !self.stirred && self.deadline().is_none_or(|deadline| deadline > now) {
+            return Vec::new();
+        }
+        let held = |worker: &Id, holder: &Holder| match holder.until {
+            Some(until) => until > now,
+            None => somebody_comes || lives(*worker),
+        };
+        let left = |listener: &mut Listener| {
+            listener.holders.retain(|worker, holder| held(worker, holder));
+            listener.holders.is_empty() && !listener.fixed
+        };
+        let left: Vec<_> = self.listeners.extract_if(.., |_, listener| left(listener)).collect();
+        self.keys.retain(|_, id| self.listeners.contains_key(id));
+        // As long as a place is kept for somebody who may come, whoever comes or does not is to be looked for.
+        let kept = |(worker, holder): (&Id, &Holder)| holder.until.is_none() && !lives(*worker);
+        self.stirred = self.listeners.values().flat_map(|listener| &listener.holders).any(kept);
+        left
+    }
+
+    /// When somebody has held one for long enough.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let holders = self.listeners.values().flat_map(|listener| listener.holders.values());
+        holders.filter_map(|holder| holder.until).min()
+    }
+
+    pub(crate) fn is_held_by(&self, id: ListenerId, (_, worker): Who) -> bool {
+        let holder = self.listeners.get(&id).and_then(|listener| listener.holders.get(&worker));
+        holder.is_some_and(|holder| holder.times > 0)
     }
 
     /// Closes one that can't be used.
     pub(crate) fn forget(&mut self, id: ListenerId) {
         self.keys.retain(|_, listener| *listener != id);
-        if let Some(file) = self.listeners.remove(&id).and_then(|listener| listener.file) {
-            file.remove();
+        if let Some(listener) = self.listeners.remove(&id) {
+            listener.close();
         }
     }
 
@@ -122,27 +245,45 @@ impl Listeners {
     /// Closes all of them and removes the socket files that we made. Never called in a child.
     pub(crate) fn close(&mut self) {
         self.keys.clear();
-        for listener in std::mem::take(&mut self.listeners).into_values() {
-            if let Some(file) = listener.file {
-                file.remove();
-            }
-        }
+        std::mem::take(&mut self.listeners).into_values().for_each(Listener::close);
     }
 
-    fn insert(&mut self, socket: OwnedFd, file: Option<SocketFile>) -> io::Result<BoundTo> {
-        let address = Address::of(&socket)?;
+    fn insert(&mut self, socket: OwnedFd, file: Option<SocketFile>, shared: bool) -> io::Result<BoundTo> {
+        // A path may be longer than the kernel tells.
+        let address = match &file {
+            Some(file) => Address::Unix(file.path().to_owned()),
+            None => Address::of(&socket)?,
+        };
         let identity = socket::identity(&socket)?;
         self.last += 1;
         let id = ListenerId(self.last);
+        let (holders, fixed) = (BTreeMap::new(), false);
         self.listeners.insert(
             id,
-            Listener { socket, address: address.clone(), identity, givers: BTreeMap::new(), file },
+            Listener { socket, address: address.clone(), identity, holders, shared, fixed, file },
         );
         Ok(BoundTo { listener: id, address })
     }
 
-    fn found(&self, id: ListenerId) -> io::Result<Found> {
+    fn found(&mut self, id: ListenerId, who: Who) -> io::Result<Found> {
+        self.hold(id, who);
         let listener = self.get(id).ok_or_else(|| io::Error::other("the listening socket was closed"))?;
         Ok((BoundTo { listener: id, address: listener.address.clone() }, false))
+    }
+
+    fn hold(&mut self, id: ListenerId, (slot, worker): Who) {
+        let Some(listener) = self.listeners.get_mut(&id) else { return };
+        let holder = listener.holders.entry(worker).or_insert(Holder { slot, times: 0, until: None });
+        holder.times += 1;
+        holder.until = None;
+    }
+}
+
+impl Listener {
+    /// Closes it, and removes the file that we made.
+    pub(crate) fn close(self) {
+        if let Some(file) = self.file {
+            file.remove();
+        }
     }
 }

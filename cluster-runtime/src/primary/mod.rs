@@ -14,13 +14,16 @@ use self::lane::Lanes;
 use self::listen::Listeners;
 use self::nurseries::Nurseries;
 use self::nursery::Cradle;
+use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
+use crate::fork::Fork;
 use crate::ipc::message::{ListenerId, ToWorker};
 use crate::report;
+use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
@@ -35,9 +38,12 @@ mod generations;
 mod hear;
 mod hub;
 mod lane;
+pub(crate) mod lines;
 mod listen;
 mod nurseries;
 mod nursery;
+mod outlet;
+pub(crate) mod output;
 mod own;
 mod pick;
 mod relay;
@@ -63,6 +69,9 @@ pub(crate) struct Newborn {
     pub(crate) channel: OwnedFd,
     /// The pid its parent must have.
     pub(crate) primary: u32,
+    pub(crate) fork: Fork,
+    /// Nothing where it prints to what the primary does.
+    pub(crate) output: Option<Ends>,
 }
 
 /// Who the loop's caller finds itself to be when it returns early: no longer the primary.
@@ -120,6 +129,11 @@ pub(crate) struct Loop {
     preloads: Option<Preloads>,
     nurseries: Nurseries,
     preload_failed: Option<nursery::Failed>,
+    outputs: Outputs,
+    /// Who workers by exec become; those that are forked do so themselves.
+    credentials: Option<Credentials>,
+    /// What was said of one worker alone, by slot: its replacements are given the same.
+    forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
 }
@@ -130,6 +144,7 @@ impl Loop {
         ids: Ids,
         callbacks: Primary,
         preloads: Option<Preloads>,
+        credentials: Option<Credentials>,
     ) -> io::Result<Loop> {
         let rules = Rules {
             restart: settings.restart,
@@ -143,14 +158,14 @@ impl Loop {
         let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
+        let outputs = Outputs::new(settings.output)?;
         Ok(Loop {
             fleet: Fleet::new(rules, ids),
-            settings,
             epoll,
             signals,
             children: BTreeMap::new(),
             listeners: Listeners::default(),
-            lanes: Lanes::default(),
+            lanes: Lanes::new(settings.overload),
             door: Door::default(),
             held: hear::Held::default(),
             announced: BTreeSet::new(),
@@ -159,6 +174,10 @@ impl Loop {
             preloads,
             nurseries: Nurseries::default(),
             preload_failed: None,
+            settings,
+            outputs,
+            credentials,
+            forks: BTreeMap::new(),
             told_threads: false,
         })
     }
@@ -167,6 +186,8 @@ impl Loop {
     pub(crate) fn run(&mut self) -> Turn<Ending> {
         let workers = self.settings.workers.count();
         report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
+        self.bind_all()?;
+        self.check_output();
         if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
             self.start_nursery(self.fleet.generation())?;
         }
@@ -177,9 +198,11 @@ impl Loop {
                 return Ok(ending);
             }
             let now = Instant::now();
+            self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
+            self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
             for name in self.epoll.wait(timeout)? {
                 match Source::of(name) {
@@ -190,6 +213,8 @@ impl Loop {
                     Source::Child(id) => self.reap(id)?,
                     Source::NurseryAnswer(generation) => self.nursery_answered(generation)?,
                     Source::NurseryChild(generation) => self.nursery_died(generation)?,
+                    Source::Output(id, stream) => self.listen_to_output(id, stream)?,
+                    Source::Outlet(index) => self.outputs.writable(index),
                 }
                 // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
                 // told to leave, and that has gone by now, went as it was told.
@@ -224,6 +249,7 @@ impl Loop {
         self.nurseries.end_now()?;
         self.listeners.close();
         ask::end();
+        self.outputs.finish();
         hub::close_all();
         own::clear();
         desk::close();
@@ -348,7 +374,7 @@ impl Loop {
         self.callbacks.run_timers(now);
         ask::tick(now);
         self.lanes.tick(now);
-        self.release_all_held(now);
+        self.release_all_held(now)?;
         self.tick_nurseries(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
@@ -359,7 +385,8 @@ impl Loop {
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let own = own.into_iter().chain([ask::deadline()]);
-        let way = [self.door.deadline(), self.lanes.deadline(), self.held.deadline()];
-        own.chain(way).flatten().min()
+        let way = [self.door.deadline(), self.lanes.deadline()];
+        let listening = [self.held.deadline(), self.listeners.deadline()];
+        own.chain(way).chain(listening).flatten().min()
     }
 }

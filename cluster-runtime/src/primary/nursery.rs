@@ -16,10 +16,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::output::Ends;
 use super::slot::Id;
 use super::source::Source;
 use super::supervise::Streak;
 use super::{Newborn, Preload};
+use crate::fork::Fork;
 use crate::ipc::channel::decode;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -35,6 +37,7 @@ struct Spawn {
     id: u64,
     slot: usize,
     generation: u64,
+    fork: Fork,
 }
 
 /// Nursery → primary.
@@ -56,7 +59,11 @@ pub(crate) enum Answer {
     },
 }
 
+/// Bytes of an answer.
 const LARGEST: usize = 4096;
+
+/// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
+const LARGEST_SPAWN: usize = 96 * 1024;
 
 /// How much of what a failed preload says is told.
 const LONGEST_WORDS: usize = 1000;
@@ -84,8 +91,11 @@ pub(crate) struct Nursery {
 #[derive(Debug)]
 struct Asked {
     slot: usize,
+    /// A [`Spawn`].
+    bytes: Vec<u8>,
     /// The worker's end.
     channel: OwnedFd,
+    output: Option<Ends>,
     /// The nursery was told, then.
     told: Option<Instant>,
 }
@@ -180,9 +190,22 @@ impl Nursery {
     }
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
-    pub(crate) fn spawn(&mut self, id: Id, slot: usize, channel: OwnedFd, now: Instant) {
-        self.births.insert(id, Asked { slot, channel, told: None });
+    pub(crate) fn spawn(&mut self, newborn: Newborn, now: Instant) -> io::Result<()> {
+        let Newborn { id, slot, generation, channel, fork, output, primary: _ } = newborn;
+        let bytes =
+            rmp_serde::to_vec_named(&Spawn { id, slot, generation, fork }).map_err(io::Error::other)?;
+        if bytes.len() > LARGEST_SPAWN {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "its environment takes {} bytes, and no more than {LARGEST_SPAWN} can be handed to the nursery",
+                    bytes.len()
+                ),
+            ));
+        }
+        self.births.insert(Id(id), Asked { slot, bytes, channel, output, told: None });
         self.ask(now);
+        Ok(())
     }
 
     /// Its next answer.
@@ -216,9 +239,9 @@ impl Nursery {
     fn ask(&mut self, now: Instant) {
         let Some(process) = self.process.as_ref().filter(|process| process.ready) else { return };
         for (id, asked) in self.births.iter_mut().filter(|(_, asked)| asked.told.is_none()) {
-            let spawn = Spawn { id: id.0, slot: asked.slot, generation: self.generation };
-            let bytes = rmp_serde::to_vec_named(&spawn).map_err(io::Error::other);
-            match bytes.and_then(|bytes| scm::send(&process.socket, &bytes, Some(asked.channel.as_fd()))) {
+            let output = asked.output.iter().flat_map(|ends| [ends.out.as_fd(), ends.err.as_fd()]);
+            let fds: Vec<_> = std::iter::once(asked.channel.as_fd()).chain(output).collect();
+            match scm::send_several(&process.socket, &asked.bytes, &fds) {
                 Ok(_) => asked.told = Some(now),
                 // A dead nursery's births are asked of the next.
                 Err(error)
@@ -419,7 +442,7 @@ impl Cradle {
         self.answer(&Answer::Ready)?;
         loop {
             wait_readable(&self.socket)?;
-            let (mut bytes, mut fds) = ([0; LARGEST], Vec::new());
+            let (mut bytes, mut fds) = (vec![0; LARGEST_SPAWN], Vec::new());
             let received = match scm::receive(&self.socket, &mut bytes, &mut fds) {
                 Ok(received) if received.bytes == 0 => std::process::exit(0),
                 Ok(received) => received,
@@ -427,16 +450,20 @@ impl Cradle {
                 Err(error) => return Err(error),
             };
             let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
-            let Some(channel) = fds.pop() else {
+            let mut fds = fds.into_iter();
+            let (channel, out, err) = (fds.next(), fds.next(), fds.next());
+            let Some(channel) = channel.filter(|_| !received.lost_fds) else {
                 let why =
                     "its channel was lost: the limit of open files (RLIMIT_NOFILE) is reached".to_owned();
                 self.answer(&Answer::Unborn { id: spawn.id, why })?;
                 continue;
             };
+            let output = out.zip(err).map(|(out, err)| Ends { out, err });
             match fork::fork_sibling() {
                 Ok(Birth::Child) => {
-                    let Spawn { id, slot, generation } = spawn;
-                    return Ok(Newborn { id, slot, generation, channel, primary: self.primary });
+                    let Spawn { id, slot, generation, fork } = spawn;
+                    let primary = self.primary;
+                    return Ok(Newborn { id, slot, generation, channel, primary, fork, output });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
                 Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,

@@ -7,7 +7,6 @@ use crate::error::SendError;
 use crate::ipc::channel::{Encoded, Packet};
 use crate::ipc::frame::{ALL, Head, Kind};
 use crate::ipc::message::Untold;
-use crate::report;
 
 impl Loop {
     /// A frame of the user's. Numbers are the worker's word: they are only ever looked up among its own.
@@ -68,6 +67,5 @@ fn answer_worker(id: Id, number: u64, answer: Result<Encoded, String>) {
         },
         Err(reason) => reason,
     };
-    report::warn(format_args!("a question of worker {} was refused: {reason}", id.0));
     hub::reply(id, Head::of(Kind::Refusal, number), reason.as_bytes(), None);
 }

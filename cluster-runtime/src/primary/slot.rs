@@ -42,6 +42,13 @@ pub(crate) enum Life {
     },
 }
 
+impl Life {
+    /// Whether it is on its way out.
+    pub(crate) fn is_leaving(self) -> bool {
+        matches!(self, Life::Draining { .. } | Life::Killed { .. })
+    }
+}
+
 /// A worker and what has been seen of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {

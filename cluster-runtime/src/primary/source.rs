@@ -1,5 +1,6 @@
 //! What wakes the loop.
 
+use super::lines::Stream;
 use super::slot::Id;
 use crate::ipc::message::{LaneId, ListenerId};
 
@@ -14,6 +15,10 @@ pub(super) enum Source {
     /// Each of a generation.
     NurseryChild(u64),
     NurseryAnswer(u64),
+    /// What a worker prints.
+    Output(Id, Stream),
+    /// Where the primary does, by its index.
+    Outlet(usize),
 }
 
 impl Source {
@@ -28,6 +33,9 @@ impl Source {
             Source::Child(id) => (4, id.0),
             Source::NurseryChild(generation) => (5, generation),
             Source::NurseryAnswer(generation) => (6, generation),
+            Source::Output(id, Stream::Stdout) => (7, id.0),
+            Source::Output(id, Stream::Stderr) => (8, id.0),
+            Source::Outlet(index) => (9, index as u64),
         };
         kind << Source::SHIFT | id
     }
@@ -41,6 +49,9 @@ impl Source {
             4 => Source::Child(Id(id)),
             5 => Source::NurseryChild(id),
             6 => Source::NurseryAnswer(id),
+            7 => Source::Output(Id(id), Stream::Stdout),
+            8 => Source::Output(Id(id), Stream::Stderr),
+            9 => Source::Outlet(id as usize),
             _ => Source::Signals,
         }
     }
@@ -60,6 +71,9 @@ mod tests {
             Source::Child(Id(u64::MAX >> 8)),
             Source::NurseryChild(1),
             Source::NurseryAnswer(2),
+            Source::Output(Id(9), Stream::Stdout),
+            Source::Output(Id(9), Stream::Stderr),
+            Source::Outlet(1),
         ] {
             assert_eq!(Source::of(source.name()), source);
         }

@@ -232,6 +232,12 @@ impl Fleet {
         self.has_served
     }
 
+    /// Whether some worker is still to be born or to come up: it may take the place of one that is dead.
+    pub(crate) fn somebody_comes(&self) -> bool {
+        let coming = |member: &Member| member.ready().is_none() && !member.life.is_leaving();
+        self.slots.iter().any(|slot| slot.refill_at.is_some()) || self.members.values().any(coming)
+    }
+
     /// Whether the next signal to stop means now.
     pub(crate) fn was_signalled(&self) -> bool {
         self.signalled

@@ -14,13 +14,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
 
+use super::credentials::Credentials;
 use super::{process, signal};
 
-/// This program, with this process's arguments and with its environment but for what a service manager said to it alone.
-pub(crate) fn this_program() -> Command {
+/// This program with `args`, or this process's own, and with its environment but for what a service manager said to it alone.
+pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    let mut args = std::env::args_os();
-    command.arg0(args.next().unwrap_or_else(|| OsString::from("/proc/self/exe"))).args(args);
+    let mut own = std::env::args_os();
+    command.arg0(own.next().unwrap_or_else(|| OsString::from("/proc/self/exe")));
+    match args {
+        Some(args) => command.args(args),
+        None => command.args(own),
+    };
     for name in process::OF_THE_SERVICE_MANAGER {
         command.env_remove(name);
     }
@@ -28,17 +33,22 @@ pub(crate) fn this_program() -> Command {
 }
 
 /// Starts it; the child is ours. `left` stays open in it under its number, and is all that does but the standard ones; the
-/// signals that [`signal::hold`] names are blocked.
-pub(crate) fn spawn(mut command: Command, left: BorrowedFd<'_>) -> io::Result<u32> {
+/// signals that [`signal::hold`] names are blocked. With `credentials`, it is that user's from its first instruction on.
+pub(crate) fn spawn(
+    mut command: Command,
+    left: BorrowedFd<'_>,
+    credentials: Option<Credentials>,
+) -> io::Result<u32> {
     let number = left.as_raw_fd();
     let prepare = move || {
         // SAFETY: `left` is borrowed for longer than `spawn` takes, and the child has a copy of each descriptor.
         #[allow(unsafe_code)]
         let left = unsafe { BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(left, FdFlags::empty())?;
+        credentials.as_ref().map_or(Ok(()), Credentials::take_on)?;
         signal::hold()
     };
-    // SAFETY: two system calls; nothing is allocated, and no lock is taken.
+    // SAFETY: system calls only; nothing is allocated, and no lock is taken.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(prepare);

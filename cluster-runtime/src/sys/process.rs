@@ -1,5 +1,6 @@
 //! This process: its limits, its environment, its parent's death, its threads.
 
+use std::ffi::OsStr;
 use std::io;
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
@@ -47,10 +48,18 @@ pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
 /// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {
     for name in OF_THE_SERVICE_MANAGER.iter().filter(|name| std::env::var_os(name).is_some()) {
-        // SAFETY: called right after fork, in a process of one thread: nobody can read the environment now.
-        #[allow(unsafe_code, clippy::disallowed_methods, reason = "the one place where it is sound")]
-        unsafe {
-            std::env::remove_var(name);
+        set_variable(OsStr::new(name), None);
+    }
+}
+
+/// Sets a variable, or removes it, before any thread exists. Neither has a NUL, nor the name a `=`.
+pub(crate) fn set_variable(name: &OsStr, value: Option<&OsStr>) {
+    // SAFETY: called right after fork, in a process of one thread: nobody can read the environment now.
+    #[allow(unsafe_code, clippy::disallowed_methods, reason = "the one place where it is sound")]
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
         }
     }
 }
@@ -93,5 +102,16 @@ pub(crate) fn exit_now(status: i32) -> ! {
     #[allow(unsafe_code)]
     unsafe {
         libc::_exit(status)
+    }
+}
+
+/// Has `callback` called when this process exits by itself, on the thread that ends it, while others still run.
+pub(crate) fn at_exit(callback: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: atexit(3) keeps the function, which lives as long as the program, and calls it without arguments.
+    #[allow(unsafe_code)]
+    let failed = unsafe { libc::atexit(callback) };
+    match failed {
+        0 => Ok(()),
+        _ => Err(io::Error::other("the C library takes no more functions to be called at exit")),
     }
 }

@@ -29,11 +29,15 @@ fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends `bytes` with at most one descriptor; never blocks, never raises SIGPIPE. Yields how many bytes went.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_several(socket, bytes, fd.as_slice())
+}
+
+/// As [`send`], with up to three.
+pub(crate) fn send_several(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = fd.as_slice();
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::other("no room for a descriptor in a control buffer made for one"));
+        return Err(io::Error::other("more descriptors than the control buffer was made for"));
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     loop {

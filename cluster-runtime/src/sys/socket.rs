@@ -8,21 +8,62 @@ use std::path::Path;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
+/// How many clients may wait until they are accepted, where nobody says: what tokio asks for.
+pub(crate) const BACKLOG: u32 = 1024;
+
+/// How a socket is bound, where it is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Where nothing is said, the system's default.
+    pub(crate) ipv6_only: Option<bool>,
+    pub(crate) reuse_port: bool,
+}
+
 /// Binds and listens on a TCP address. SO_REUSEADDR, so that a program can come back at once after it ended.
-pub(crate) fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+pub(crate) fn listen_tcp(address: SocketAddr, backlog: u32, manner: Manner) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
     socket.set_reuse_address(true)?;
+    bind(socket, address, manner, |socket| socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)))
+}
+
+/// Binds a UDP socket. Without SO_REUSEADDR, by which another program could take over what comes to it.
+pub(crate) fn bind_udp(address: SocketAddr, manner: Manner) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
+    bind(socket, address, manner, |_| Ok(()))
+}
+
+fn bind(
+    socket: Socket,
+    address: SocketAddr,
+    Manner { ipv6_only, reuse_port }: Manner,
+    then: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
+    match ipv6_only {
+        Some(only) if address.is_ipv6() => socket.set_only_v6(only)?,
+        Some(true) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "ipv6_only is for IPv6 addresses"));
+        }
+        _ => {}
+    }
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    then(&socket)?;
     Ok(socket.into())
 }
 
-/// Binds and listens on a path. The path must be free.
-pub(crate) fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+/// Binds a path, which must be free, or a name in the abstract namespace, after a first byte of 0. To be listened on yet:
+/// until then nobody can connect.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+/// Begins to listen.
+pub(crate) fn listen(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
 /// Whether somebody listens behind a socket file.
@@ -30,18 +71,28 @@ pub(crate) fn answers(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(true),
-        // Its backlog is full: somebody is there.
+        // Its backlog is full: somebody is there. Or it is one of datagrams, of which nobody can tell.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Makes a socket that came from elsewhere fit for the loop. Errors unless it is listening.
+/// Makes a socket that came from elsewhere fit for the loop. Errors unless connections come from it.
 pub(crate) fn prepare_adopted(socket: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     if !socket.is_listener()? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this socket is not listening"));
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    socket.set_nonblocking(true)
+}
+
+/// As [`prepare_adopted`], for datagrams.
+pub(crate) fn prepare_adopted_udp(socket: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if socket.r#type()? != Type::DGRAM || socket.local_addr()?.as_socket().is_none() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     socket.set_nonblocking(true)
 }
@@ -51,9 +102,10 @@ pub(crate) fn identity(socket: &OwnedFd) -> io::Result<u64> {
     SockRef::from(socket).cookie()
 }
 
-/// The address a socket is bound to.
-pub(crate) fn address(socket: &OwnedFd) -> io::Result<SockAddr> {
-    SockRef::from(socket).local_addr()
+/// The address a socket is bound to, and whether it is one of datagrams.
+pub(crate) fn address(socket: &OwnedFd) -> io::Result<(SockAddr, bool)> {
+    let socket = SockRef::from(socket);
+    Ok((socket.local_addr()?, socket.r#type()? == Type::DGRAM))
 }
 
 /// Accepts one connection, non-blocking and CLOEXEC from its first moment; yields the peer of a TCP one.
@@ -126,8 +178,8 @@ mod tests {
 
     #[test]
     fn behind_a_closed_door_nothing_begins_and_nothing_is_reset() {
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 16).unwrap();
-        let address = address(&listener).unwrap().as_socket().unwrap();
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 16, Manner::default()).unwrap();
+        let address = address(&listener).unwrap().0.as_socket().unwrap();
         let before = TcpStream::connect(address).unwrap();
         close_the_door(&listener).unwrap();
         let late = TcpStream::connect_timeout(&address, std::time::Duration::from_millis(50));

@@ -359,6 +359,12 @@ impl Link {
         }
     }
 
+    /// Writes what the socket takes, now.
+    pub(super) fn write_now(&self) {
+        // Nobody waits or runs the user's code while holding it, so it comes at once, wherever `exit` was called.
+        self.write(&mut lock(&self.outgoing));
+    }
+
     fn write(&self, outgoing: &mut Outgoing) {
         // An error means that nobody reads any more: the thread meets the end, and the outbox knows it.
         let _ = outgoing.outbox.flush(&self.socket);
@@ -509,3 +515,7 @@ fn reset(event: impl AsFd) -> io::Result<()> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -25,7 +25,10 @@ use crate::sys::{process, signal};
 pub(crate) use self::account::{Account, Spent};
 #[cfg(feature = "actix")]
 pub(crate) use self::bind::bind;
-pub(crate) use self::bind::{Listener, adopt, ask_to_bind};
+pub(crate) use self::bind::{
+    Datagrams, Listener, Options, adopt, ask_for_datagrams, ask_for_inherited, ask_for_inherited_datagrams,
+    ask_to_bind,
+};
 #[cfg(feature = "actix")]
 pub(crate) use self::receive::LaneRemote;
 pub(crate) use self::receive::{Connection, Lane, open_lane};
@@ -145,8 +148,19 @@ pub(crate) fn begin(
     process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
+        process::at_exit(last_words)?;
     }
     Ok(ThisWorker { _private: () })
+}
+
+/// What was said in the last moment is still the thread's to write when the program calls `exit`.
+extern "C" fn last_words() {
+    // A copy of this process, made by the user's own fork, has no say.
+    if let Some(Here { birth, to: To::Primary(link), .. }) = HERE.get()
+        && process::parent() == birth.primary
+    {
+        link.write_now();
+    }
 }
 
 /// Makes this process its own and only worker. What it sends is given to `callbacks`. SIGTERM and SIGINT begin its

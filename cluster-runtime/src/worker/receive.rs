@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::account::{Account, Permit, Spent};
-use super::bind::Listener;
+use super::bind::{Listener, Of};
 use super::{Here, To, here, unclustered};
 #[cfg(feature = "actix")]
 use crate::ipc::message::ListenerId;
@@ -122,6 +122,12 @@ impl LaneRemote {
 pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::Result<Lane> {
     let here = here();
     let source = match &here.to {
+        To::Primary(link) if listeners.iter().any(|listener| matches!(listener.of, Of::Here(_))) => {
+            let sockets = unclustered::Sockets::open(listeners)?;
+            // The primary has heard nothing of these.
+            link.tell(&ToPrimary::Ready, None);
+            Source::Here(sockets)
+        }
         To::Primary(link) => {
             let ids = listeners.iter().map(Listener::id).collect();
             let answer = link.call_async(|call| ToPrimary::Listen { call, listeners: ids }, None).await?;

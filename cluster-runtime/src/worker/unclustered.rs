@@ -1,4 +1,4 @@
-//! Without a primary: this process binds, listens and accepts by itself.
+//! Without a primary, or past it: this process binds, listens and accepts by itself.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
-use super::bind::Listener;
+use super::bind::{Datagrams, Listener, Of, Options};
 use crate::event::Address;
 use crate::ipc::message::{Handoff, ListenerId};
 use crate::report;
@@ -27,30 +27,49 @@ const REST: Duration = Duration::from_millis(100);
 /// A socket that is bound here: closed, and its file removed, when its server has ended.
 #[derive(Debug)]
 pub(super) struct Bound {
+    pub(super) id: ListenerId,
     socket: OwnedFd,
     file: Option<SocketFile>,
 }
 
-pub(super) fn bind(address: Address, backlog: u32) -> io::Result<Listener> {
+pub(super) fn bind(address: Address, options: &Options) -> io::Result<Listener> {
+    super::settings().allow(&address)?;
     match &address {
-        Address::Tcp(address) => listener(socket::listen_tcp(*address, backlog)?, None),
         Address::Unix(path) => {
-            let (socket, file) = SocketFile::listen(path, backlog)?;
-            listener(socket, Some(file))
+            let (socket, file) = SocketFile::listen(path, options.backlog, options.mode)?;
+            listener(socket, Some(address), file)
         }
+        Address::Tcp(address) => {
+            listener(socket::listen_tcp(*address, options.backlog, options.manner())?, None, None)
+        }
+        Address::Udp(_) => Err(io::Error::other("nobody listens on UDP")),
+    }
+}
+
+pub(super) fn bind_udp(address: &Address, options: &Options) -> io::Result<Datagrams> {
+    super::settings().allow(address)?;
+    match address {
+        Address::Udp(address) => Ok((socket::bind_udp(*address, options.manner())?, None)),
+        _ => Err(io::Error::other("this is not a UDP address")),
     }
 }
 
 pub(super) fn adopt(socket: OwnedFd) -> io::Result<Listener> {
     socket::prepare_adopted(&socket)?;
-    listener(socket, None)
+    listener(socket, None, None)
 }
 
-fn listener(socket: OwnedFd, file: Option<SocketFile>) -> io::Result<Listener> {
+pub(super) fn adopt_udp(socket: OwnedFd) -> io::Result<Datagrams> {
+    socket::prepare_adopted_udp(&socket)?;
+    Ok((socket, None))
+}
+
+fn listener(socket: OwnedFd, address: Option<Address>, file: Option<SocketFile>) -> io::Result<Listener> {
     static LAST: AtomicU32 = AtomicU32::new(0);
-    let address = Address::of(&socket)?;
+    // A path may be longer than the kernel tells.
+    let address = address.map_or_else(|| Address::of(&socket), Ok)?;
     let id = ListenerId(LAST.fetch_add(1, Ordering::Relaxed));
-    Ok(Listener::here(id, address, Bound { socket, file }))
+    Ok(Listener { address, of: Of::Here(Arc::new(Bound { id, socket, file })) })
 }
 
 impl Drop for Bound {
@@ -74,10 +93,12 @@ pub(super) struct Sockets {
 impl Sockets {
     pub(super) fn open(listeners: &[Listener]) -> io::Result<Sockets> {
         let (mut sockets, mut bound) = (Vec::new(), Vec::new());
-        for Listener { id, here, .. } in listeners {
-            let here = here.as_ref().ok_or_else(|| io::Error::other("this socket is the primary's"))?;
+        for listener in listeners {
+            let Of::Here(here) = &listener.of else {
+                return Err(io::Error::other("this socket is the primary's"));
+            };
             // tokio is told that it is a stream, which it never checks: all it does is wait until it is readable.
-            sockets.push((*id, UnixStream::from_std(here.socket.try_clone()?.into())?));
+            sockets.push((here.id, UnixStream::from_std(here.socket.try_clone()?.into())?));
             bound.push(Arc::clone(here));
         }
         Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None })

@@ -3,6 +3,11 @@
 use cluster::{Cluster, Role, Workers};
 use cluster_tests::{announce, serve};
 
+fn settings(whose: &str) {
+    let settings = cluster::settings();
+    println!("{whose} has {} workers and {:?}", settings.workers(), settings.drain_timeout());
+}
+
 fn main() {
     let cluster = Cluster::new()
         .workers(Workers::Count(2))
@@ -15,8 +20,12 @@ fn main() {
     match cluster.start() {
         Role::Primary(end) => {
             println!("end {}", end.code());
+            settings("the primary");
             end.exit()
         }
-        Role::Worker(worker) => worker.block_on(serve::all()).expect("serve"),
+        Role::Worker(worker) => {
+            settings("a worker");
+            worker.block_on(serve::all()).expect("serve");
+        }
     }
 }

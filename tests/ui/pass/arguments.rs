@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod all {
-    use cluster::{Address, Exit, Primary, Reload, Worker};
+    use cluster::{Address, Exit, Line, Primary, Reload, Worker};
 
     #[cluster::main(
         workers = "cpus",
@@ -10,6 +10,12 @@ mod all {
         runtime = "multi_thread",
         swap = true,
         spawn = "exec",
+        cwd = "/",
+        env = ["NAME=value", "EMPTY="],
+        args = [],
+        output = "captured",
+        user = "nobody",
+        group = "65534",
         restart = "on-failure",
         max_restarts = 0,
         restart_window = "1m",
@@ -17,6 +23,8 @@ mod all {
         drain_timeout = "250ms",
         max_connections = 10_000,
         max_surge = 2,
+        overload = "refuse",
+        listen = ["127.0.0.1:0", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"],
         preload = warm_up,
         primary = setup,
         on_fork = forked,
@@ -26,6 +34,7 @@ mod all {
         on_message_with = received,
         on_ask = answer,
         on_disconnect = <Log as Disconnected>::disconnected,
+        on_output = printed,
         on_exit = goodbye,
         on_reload = reloaded,
     )]
@@ -50,6 +59,7 @@ mod all {
     fn answer(_: Worker, question: u8) -> u8 {
         question
     }
+    fn printed(_: Worker, _: Line) {}
 
     fn goodbye(_: Worker, _: Exit) {}
 
@@ -67,7 +77,7 @@ mod all {
 }
 
 mod numbers {
-    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1)]
+    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1, listen = "127.0.0.1:0")]
     pub async fn main() {}
 }
 

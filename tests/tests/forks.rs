@@ -1,0 +1,110 @@
+//! What a worker is given at its birth: environment, working directory, arguments; and what what it starts is not.
+
+use std::{env, fs, process as this};
+
+use cluster_tests::{Cluster, Plan, Signal};
+
+fn born(fork: &str) -> Plan {
+    Cluster::of("born").env("TEST_FORK", fork).env("TEST_ALL", "all").args(&["--of", "the $primary"])
+}
+
+fn cwd(pid: u32) -> String {
+    fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().display().to_string()
+}
+
+const OWN: &str = "a b=$HOME\\n 10 None";
+const PLAIN: &str = " 0 Some(\"all\")";
+
+/// Mutation: let what is given to one worker stay for the next; change the primary's own directory and environment; pass
+/// no arguments on.
+#[test]
+fn n10_one_worker_has_a_directory_an_environment_and_a_replacement_of_its_own() {
+    let mut cluster = born("own").start();
+    let (primary, others) = (cluster.pid(), cwd(cluster.pid()));
+    cluster.said(&format!("env 1 {OWN}"));
+    cluster.said(&format!("env 2 {PLAIN}"));
+    let (own, plain) = (cluster.fork(1).pid, cluster.fork(2).pid);
+    cluster.check(cwd(own) == "/proc" && cwd(plain) == others, "a directory of its own, and the primary's");
+    cluster.check(cwd(primary) == others, "the primary where it was");
+    cluster.said("ready 1");
+    cluster.said("ready 2");
+    cluster.expect_log("SIGKILL");
+    for (dead, slot, env) in [(1, 1, OWN), (2, 0, PLAIN)] {
+        cluster.signal_worker(dead, Signal::KILL);
+        cluster.exit(dead);
+        let next = cluster.fork(dead + 2);
+        cluster.check(next.slot == slot, "its place filled");
+        cluster.said(&format!("env {} {env}", dead + 2));
+        cluster.said(&format!("args {} [\"--of\", \"the $primary\"]", dead + 2));
+    }
+    let own = cluster.fork(3).pid;
+    cluster.check(cwd(own) == "/proc", "the directory of whom it replaces");
+    cluster.stop();
+}
+
+/// Mutation: hand the arguments to a shell, or split them; fork such a worker.
+#[test]
+fn r30_arguments_are_given_as_they_are() {
+    let mut cluster = born("args").start();
+    cluster.said("args 1 [\"$HOME\", \"*; exit 3\", \"\", \"'\\\"\"]");
+    cluster.said(&format!("env 1 {OWN}"));
+    cluster.said("args 2 [\"--of\", \"the $primary\"]");
+    cluster.stop();
+}
+
+/// Mutation: check nothing in `fork_with`.
+#[test]
+fn r39_what_no_process_can_be_given_is_refused_at_once() {
+    let mut cluster = born("bad").start();
+    cluster.said("refused a variable of the environment can't be named \"A\\0\": a name is not empty and has no `=` and no NUL");
+    cluster.said("refused the argument \"\\0\" has a NUL in it, which none can have");
+    cluster.said("refused the directory \"/nowhere\": No such file or directory (os error 2)");
+    cluster.said(&format!("env 1 {PLAIN}"));
+    let story = cluster.stop();
+    assert_eq!(story.forks().count(), 1, "{story}");
+}
+
+/// Mutation: give up on a worker that can't be born; look at the directory when it is asked for and never again.
+#[test]
+fn r29_a_directory_that_is_gone_is_told_of_and_tried_again() {
+    let folder = env::temp_dir().join(format!("cluster-r29-{}", this::id()));
+    fs::create_dir_all(&folder).expect("a directory");
+    let mut cluster = born("gone").env("TEST_CWD", folder.display()).start();
+    cluster.said(&format!("env 1 {PLAIN}"));
+    cluster.said(&format!("env 2 {PLAIN}"));
+    let pid = cluster.fork(1).pid;
+    assert_eq!(cwd(pid), folder.display().to_string());
+    // Once one was ready an end is a worker's own.
+    cluster.said("ready 1");
+    cluster.said("ready 2");
+    fs::remove_dir(&folder).expect("remove it");
+    cluster.expect_log("SIGKILL");
+    cluster.expect_log("cluster-r29-");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.logged("No such file or directory");
+    fs::create_dir(&folder).expect("make it again");
+    let born = cluster.until("another", |story| story.forks().nth(2).cloned());
+    assert_eq!(born.slot, 1);
+    cluster.eventually("its directory", || cwd(born.pid) == folder.display().to_string());
+    cluster.stop();
+    fs::remove_dir(&folder).expect("remove it");
+}
+
+/// Mutation: mark workers in the environment, and believe the mark; leave the channel open for a worker's children.
+#[test]
+fn r07_what_a_worker_starts_is_no_worker_and_comes_to_its_end() {
+    let mut cluster = Cluster::of("parent").start();
+    cluster.said("child primary true worker false");
+    cluster.stop();
+}
+
+/// Mutation: read what the nursery is asked for into the 4 KiB that suffice for answers.
+#[test]
+fn a_large_environment_reaches_a_worker_also_by_the_nursery() {
+    for variable in ["TEST_NOTHING", "TEST_PRELOAD"] {
+        let mut cluster = born("large").env(variable, 1).start();
+        cluster.said("env 1 xxxxxxxxxxxx 80000 None");
+        cluster.said("ready 2");
+        cluster.stop();
+    }
+}
