@@ -151,6 +151,8 @@ compile_error!("cluster runs on Linux only: it lives by SCM_RIGHTS, pidfds and s
 
 #[cfg(feature = "actix")]
 pub mod actix;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod cluster;
 mod config;
 mod error;
@@ -158,6 +160,8 @@ mod event;
 mod fork;
 mod ipc;
 pub mod net;
+#[cfg(feature = "poem")]
+pub mod poem;
 mod primary;
 mod race;
 mod reload;
@@ -165,6 +169,8 @@ mod report;
 mod role;
 mod settings;
 mod sys;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 mod worker;
 
 pub use self::cluster::{Cluster, End, Preloaded, Role};

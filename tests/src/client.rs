@@ -178,6 +178,15 @@ impl Connection {
         Self::open(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
+    /// The client's own port; 0 over a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match &self.wire {
+            Wire::Tcp(stream) => stream.local_addr().map_or(0, |address| address.port()),
+            Wire::Unix(_) => 0,
+        }
+    }
+
     /// Sets how long an answer may take; [`Outcome::TimedOut`] after that.
     pub fn patience(&self, limit: Duration) {
         let set = match &self.wire {

@@ -5,14 +5,8 @@
 //! that had just been answered, would see a reset. So the signal is the second step. In the first, the last
 //! call, every response carries `Connection: close`, and a busy client leaves with an answer in its hands.
 
-use std::time::Duration;
-
 use actix_http::{ConnectionType, ResponseHead};
 use tokio::sync::watch;
-
-/// How long a connection without a request may still begin one. Longer than a round trip between client and
-/// server mostly is, shorter than a person or a supervisor notices. Not waited for when all are closed.
-pub(super) const LAST_CALL: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Stage {

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::drain::{Drain, LAST_CALL, Stage};
+use super::drain::{Drain, Stage};
 use super::run::{Attendance, Control};
 use super::service::{Built, HttpSettings, Recipe};
 use crate::race::unless;
-use crate::worker::{self, Account, Lane};
+use crate::worker::{self, Account, LAST_CALL, Lane};
 
 /// What a serving thread is given.
 pub(super) struct Seat {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Address;
-use crate::ipc::message::{BoundTo, Call, LaneId, ListenerId, ToPrimary, ToWorker, WireError};
+use crate::ipc::message::{BoundTo, Call, Key, LaneId, ListenerId, Site, ToPrimary, ToWorker, WireError};
 
 /// Each shape of serde's data model once.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -138,13 +138,16 @@ fn read_as_anything(bytes: &[u8]) {
 /// One of each, encoded.
 fn recorded() -> Vec<Vec<u8>> {
     let call = Call(7);
+    let site = Site::Address(Address::Unix("/run/a".into()));
+    let key = Key { site, nth: 1, ipv6_only: Some(true), mode: Some(0o660) };
     let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
     let bound = BoundTo { listener: ListenerId(1), address: Address::Tcp(address) };
     let error: WireError = (&std::io::Error::from_raw_os_error(98)).into();
     let encoded = |message: &dyn Fn() -> Result<Encoded, SendError>| message().unwrap().into_bytes();
     let to_primary = [
         ToPrimary::Online,
-        ToPrimary::Bind { call, address: Address::Unix("/run/a".into()), nth: 1, backlog: 1024 },
+        ToPrimary::Bind { call, key, backlog: 1024 },
+        ToPrimary::Unbind { listener: ListenerId(1) },
         ToPrimary::Adopt { call },
         ToPrimary::Listen { call, listeners: vec![ListenerId(0), ListenerId(3)] },
         ToPrimary::Full { lane: LaneId(5) },

@@ -139,15 +139,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The connections of a listener, one after the other; ends when nothing more will come. By reference from
 /// `incoming()`, or with the listener in it from `into_incoming()`, as `tonic`'s `serve_with_incoming` wants it.
-#[derive(Debug)]
 #[must_use = "a stream does nothing until it is polled"]
-pub struct Incoming<L>(pub(super) L);
+pub struct Incoming<L> {
+    listener: L,
+    /// Nothing more will come; yet whoever is told so may close what he has not read from.
+    last_call: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
 
 impl<L> Incoming<L> {
     pub(super) fn of(listener: L) -> Incoming<L> {
         // Whoever sees the end of it ends by himself.
         worker::concern();
-        Incoming(listener)
+        Incoming { listener, last_call: None }
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for Incoming<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Incoming").field(&self.listener).finish()
     }
 }
 
@@ -156,9 +165,14 @@ impl<L: Listening + Unpin> Stream for Incoming<L> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        Poll::Ready(match ready!(this.0.acceptor().poll_next(cx)) {
-            Ok(Some(connection)) => Some(this.0.stream(connection)),
-            Ok(None) => None,
+        Poll::Ready(match ready!(this.listener.acceptor().poll_next(cx)) {
+            Ok(Some(connection)) => Some(this.listener.stream(connection)),
+            Ok(None) => {
+                let last_call = this.last_call.get_or_insert_with(|| Box::pin(worker::last_call()));
+                ready!(last_call.as_mut().poll(cx));
+                this.last_call = None;
+                None
+            }
             Err(error) => Some(Err(error)),
         })
     }

@@ -28,8 +28,8 @@
 //!
 //! When a worker is told to leave, no further connection comes to it. [`Incoming`] ends; `accept` pends for ever, since
 //! the loops of servers take an error for one to be tried again. [`shutdown_signal`](crate::shutdown_signal) resolves when
-//! everything that was handed over has been accepted: that is the moment to tell a server that it is to finish. A
-//! program that asks for neither is ended when its last connection is closed.
+//! everything that was handed over has been accepted: that is the moment to tell a server that it is to finish. Both wait
+//! a quarter of a second at most for connections from which nothing was read yet: servers close those. A program that asks for neither is ended when its last connection is closed.
 
 mod accept;
 mod options;
@@ -44,3 +44,10 @@ pub use self::stream::{TcpStream, UnixStream};
 pub use self::tcp::TcpListener;
 pub use self::udp::UdpSocket;
 pub use self::unix::UnixListener;
+
+/// After an error of `accept`, for servers that take none: says so, and waits before the next attempt.
+#[cfg(any(feature = "axum", feature = "poem"))]
+pub(crate) async fn rest(error: std::io::Error) {
+    crate::report::error(format_args!("accepting: {error}; trying again in a second"));
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+}

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::worker::{Connection, Spent};
+use crate::worker::{Connection, Fresh, Spent};
 
 /// A TCP connection that was accepted: a [`tokio::net::TcpStream`], which it derefs to. It counts against
 /// [`max_connections`](crate::Cluster::max_connections), and a worker that leaves waits for it, until it is dropped.
@@ -20,6 +20,8 @@ pub struct TcpStream {
     peer: Option<SocketAddr>,
     /// Unknown where the listener's address is that of all interfaces.
     local: Option<SocketAddr>,
+    /// Until its first byte, in either direction.
+    fresh: Option<Fresh>,
     // After the stream, in the order of drops: who is told of its end finds it closed.
     _spent: Spent,
 }
@@ -30,7 +32,7 @@ impl TcpStream {
         // Non-blocking from its first moment.
         let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket))?;
         let local = (!listener.ip().is_unspecified()).then_some(listener);
-        Ok(TcpStream { stream, peer, local, _spent: permit })
+        Ok(TcpStream { stream, peer, local, fresh: Some(Fresh::new()), _spent: permit })
     }
 
     /// Where it comes from; known without a system call.
@@ -60,13 +62,15 @@ impl TcpStream {
 #[derive(Debug)]
 pub struct UnixStream {
     stream: tokio::net::UnixStream,
+    fresh: Option<Fresh>,
     _spent: Spent,
 }
 
 impl UnixStream {
     pub(super) fn of(connection: Connection) -> io::Result<UnixStream> {
         let stream = std::os::unix::net::UnixStream::from(connection.socket);
-        Ok(UnixStream { stream: tokio::net::UnixStream::from_std(stream)?, _spent: connection.permit })
+        let stream = tokio::net::UnixStream::from_std(stream)?;
+        Ok(UnixStream { stream, fresh: Some(Fresh::new()), _spent: connection.permit })
     }
 
     /// tokio's stream alone; see [`TcpStream::into_inner`].
@@ -97,7 +101,11 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.stream).poll_read(cx, buffer)
+                let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+                if read.is_ready() {
+                    self.fresh = None;
+                }
+                read
             }
         }
 
@@ -107,6 +115,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
+                self.fresh = None;
                 Pin::new(&mut self.stream).poll_write(cx, bytes)
             }
 
@@ -115,6 +124,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 bytes: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
+                self.fresh = None;
                 Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
             }
 

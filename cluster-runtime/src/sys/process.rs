@@ -104,14 +104,3 @@ pub(crate) fn exit_now(status: i32) -> ! {
         libc::_exit(status)
     }
 }
-
-/// Has `callback` called when this process exits by itself, on the thread that ends it, while others still run.
-pub(crate) fn at_exit(callback: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: atexit(3) keeps the function, which lives as long as the program, and calls it without arguments.
-    #[allow(unsafe_code)]
-    let failed = unsafe { libc::atexit(callback) };
-    match failed {
-        0 => Ok(()),
-        _ => Err(io::Error::other("the C library takes no more functions to be called at exit")),
-    }
-}

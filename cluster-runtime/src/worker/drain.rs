@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// What is known of the end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +13,8 @@ struct State {
     deadline: Option<Instant>,
     /// Lanes on which something may still come.
     lanes: usize,
+    /// Connections that were accepted, and from which nothing was read yet.
+    fresh: usize,
     /// There is, or was, something here that will end by itself: a server, or somebody who has asked for the signal.
     concerned: bool,
 }
@@ -27,6 +29,10 @@ pub(crate) struct Drain {
     less: (Mutex<()>, Condvar),
     watched: AtomicBool,
 }
+
+/// How long a connection without a request may still begin one. Longer than a round trip between client and
+/// server mostly is, shorter than a person or a supervisor notices. Not waited for when all have begun, or are closed.
+pub(crate) const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// Between the end of the last connection and that of the process: what its task does after it.
 const LAST_TOUCHES: Duration = Duration::from_millis(100);
@@ -78,11 +84,38 @@ impl Drain {
         self.until(|state| state.deadline.is_some()).await;
     }
 
-    /// When it has begun and nothing more can come: to stop any earlier would lose what was handed over.
+    /// When it has begun and nothing more can come, and after the last call: to stop any earlier would lose what was
+    /// handed over.
     pub(crate) async fn empty(&self) {
         // For good: whoever asks in a loop is not asking all the time.
         self.concern();
         self.until(|state| state.deadline.is_some() && state.lanes == 0).await;
+        self.last_call().await;
+    }
+
+    /// Waits for a moment until something was read from every connection. A server that is told to finish closes those
+    /// from which it has read nothing, hyper for one, even if the request is already in the socket: so those that were
+    /// accepted last would see a reset.
+    pub(crate) async fn last_call(&self) {
+        if self.state.borrow().fresh > 0 {
+            let _ = timeout(LAST_CALL, self.until(|state| state.fresh == 0)).await;
+        }
+    }
+
+    /// Counts a connection until something is read from it. Who waits needs no word of it: nothing comes any more
+    /// while somebody waits.
+    pub(crate) fn came(&self) {
+        self.state.send_if_modified(|state| {
+            state.fresh += 1;
+            false
+        });
+    }
+
+    pub(crate) fn first_read(&self) {
+        self.state.send_if_modified(|state| {
+            state.fresh = state.fresh.saturating_sub(1);
+            state.fresh == 0 && state.deadline.is_some()
+        });
     }
 
     /// From now on there is something here that will end by itself.

@@ -359,12 +359,6 @@ impl Link {
         }
     }
 
-    /// Writes what the socket takes, now.
-    pub(super) fn write_now(&self) {
-        // Nobody waits or runs the user's code while holding it, so it comes at once, wherever `exit` was called.
-        self.write(&mut lock(&self.outgoing));
-    }
-
     fn write(&self, outgoing: &mut Outgoing) {
         // An error means that nobody reads any more: the thread meets the end, and the outbox knows it.
         let _ = outgoing.outbox.flush(&self.socket);

@@ -95,7 +95,7 @@ fn n32_answers_that_nobody_waits_for_are_ignored() {
     primary.says(Head::CONTROL, Encoded::new(&lane).unwrap().as_bytes());
     primary.was_heard();
     assert!(told.try_recv().is_err());
-    assert!(lock(&link.answers).is_empty(), "an answer to no call is kept");
+    assert!(lock(&link.askers).as_ref().unwrap().is_empty(), "an answer to no call is kept");
     primary.says(Head::of(Kind::Answer, number), b"first");
     primary.says(Head::of(Kind::Answer, number), b"second");
     primary.was_heard();

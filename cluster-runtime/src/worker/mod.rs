@@ -30,6 +30,8 @@ pub(crate) use self::bind::{
     ask_to_bind,
 };
 #[cfg(feature = "actix")]
+pub(crate) use self::drain::LAST_CALL;
+#[cfg(feature = "actix")]
 pub(crate) use self::receive::LaneRemote;
 pub(crate) use self::receive::{Connection, Lane, open_lane};
 
@@ -117,8 +119,10 @@ fn here() -> &'static Here {
     })
 }
 
-/// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for what should
-/// say goodbye before the process ends, a WebSocket or a queue. A `cluster::actix::HttpServer` needs to be told nothing.
+/// Resolves, in a worker, when it is to finish and everything that was handed to it has been accepted: for a server's
+/// graceful shutdown, and for what should say goodbye before the process ends, a WebSocket or a queue. From connections
+/// of [`net`](crate::net) something has been read by then, where it came within a quarter of a second. A
+/// `cluster::actix::HttpServer` needs to be told nothing.
 /// Unclustered, SIGTERM or SIGINT brings it about. Never resolves in a program without a cluster.
 pub async fn shutdown_signal() {
     here().drain.empty().await;
@@ -148,19 +152,8 @@ pub(crate) fn begin(
     process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
-        process::at_exit(last_words)?;
     }
     Ok(ThisWorker { _private: () })
-}
-
-/// What was said in the last moment is still the thread's to write when the program calls `exit`.
-extern "C" fn last_words() {
-    // A copy of this process, made by the user's own fork, has no say.
-    if let Some(Here { birth, to: To::Primary(link), .. }) = HERE.get()
-        && process::parent() == birth.primary
-    {
-        link.write_now();
-    }
 }
 
 /// Makes this process its own and only worker. What it sends is given to `callbacks`. SIGTERM and SIGINT begin its
@@ -405,6 +398,30 @@ impl link::Listener for Here {
         self.begin_drain(ORPHAN_GRACE);
         Instant::now() + ORPHAN_GRACE
     }
+}
+
+/// A connection from which nothing was read yet.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    _private: (),
+}
+
+impl Fresh {
+    pub(crate) fn new() -> Fresh {
+        here().drain.came();
+        Fresh { _private: () }
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        here().drain.first_read();
+    }
+}
+
+/// In a drain: waits for a moment until something was read from every connection.
+pub(crate) async fn last_call() {
+    here().drain.last_call().await;
 }
 
 /// From now on there is something in this worker that will end by itself.
