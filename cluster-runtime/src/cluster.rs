@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
 use crate::error::{AskError, SendError};
 use crate::event::{Address, Exit};
-use crate::fork::Fork;
 use crate::ipc::birth::{self, Birth};
 use crate::ipc::channel::{Encoded, Reply};
 use crate::primary::callback::Primary;
@@ -166,13 +165,13 @@ impl Cluster {
         self
     }
 
-    /// Sets a variable of each worker's environment. See [`Fork::env`].
+    /// Sets a variable of each worker's environment. See [`Fork::env`](crate::Fork::env).
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Cluster {
         self.settings.fork = self.settings.fork.env(name, value);
         self
     }
 
-    /// Where each worker works; in the primary's own directory where nothing is said. See [`Fork::cwd`]. `CLUSTER_CWD`
+    /// Where each worker works; in the primary's own directory where nothing is said. See [`Fork::cwd`](crate::Fork::cwd). `CLUSTER_CWD`
     /// overrides it.
     pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Cluster {
         self.settings.fork = self.settings.fork.cwd(directory);
@@ -180,7 +179,7 @@ impl Cluster {
     }
 
     /// The arguments of each worker; the primary's own where nothing is said. Its workers are started by exec. See
-    /// [`Fork::args`].
+    /// [`Fork::args`](crate::Fork::args).
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Cluster {
         self.settings.fork = self.settings.fork.args(args);
         self
@@ -278,7 +277,7 @@ impl Cluster {
     /// What is to be built once and shared by all workers, copy-on-write. Runs in a process of its own, the nursery,
     /// from which the workers are forked; it must leave no thread running, and be done within
     /// [`startup_timeout`](Cluster::startup_timeout). If it fails the cluster ends. A nursery that dies later is replaced,
-    /// and preloads again for the workers to come.
+    /// and preloads again for the workers to come. What it prints goes where the primary's goes.
     pub fn preload<R: Preloaded + 'static>(mut self, preload: fn() -> R) -> Cluster {
         self.preloads = Some(Box::new(move || -> Preload { Box::new(move || preload().result()) }));
         self
@@ -360,10 +359,11 @@ impl Cluster {
     }
 
     /// Starts it. To the cluster what fork(2) is to a process: returns in each worker when it is born, and in the
-    /// process that called it when all is over. To be called on the main thread, before any other exists.
+    /// process that called it when all is over. To be called on the main thread, before any other exists: else workers are
+    /// started by exec.
     ///
-    /// Settings that can't be, an override in the environment that can't be read, and a second thread come back at once
-    /// as a [`Role::Primary`] whose [`End::error`] says so.
+    /// Settings that can't be, and an override in the environment that can't be read, come back at once as a
+    /// [`Role::Primary`] whose [`End::error`] says so.
     pub fn start(self) -> Role {
         let Cluster { settings, mut callbacks, setup, preloads } = self;
         if !matches!(role::get(), Process::Plain | Process::Primary) {
@@ -441,13 +441,13 @@ fn clustered(
         // From here on this is another process.
         Err(Departure::Born(Offspring::Worker(newborn))) => {
             let (signals, _) = primary.leave();
-            return be_worker(newborn, settings, credentials, || signals.restore());
+            return Ok(be_forked(newborn, settings, credentials, || signals.restore()));
         }
         Err(Departure::Born(Offspring::Nursery(cradle))) => {
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return be_worker(cradle.serve(preload, signals), settings, credentials, || Ok(()));
+            return Ok(be_forked(cradle.serve(preload, signals), settings, credentials, || Ok(())));
         }
     };
     primary.close()?;
@@ -460,35 +460,35 @@ fn clustered(
     Ok(Role::Primary(end))
 }
 
-fn be_worker(
+/// In a child of the primary, or of the nursery, which is to differ from it.
+fn be_forked(
     newborn: Newborn,
     settings: Settings,
     credentials: Option<Credentials>,
     unblock: impl FnOnce() -> io::Result<()>,
-) -> io::Result<Role> {
+) -> Role {
     let Newborn { id, slot, generation, channel, primary, fork, output } = newborn;
-    let birth = worker::Birth { id, slot, generation, primary };
-    // Its output first, so that it is there that it says what else went wrong.
+    // Its output first, so that it is there that it says what else went wrong; its user before it asks to be told of the
+    // primary's death, which the kernel forgets when the user changes.
     let begun = output
         .map_or(Ok(()), Ends::take_on)
-        .and_then(|()| fork.take_on())
-        .and_then(|()| become_user(credentials, &settings))
-        .and_then(|()| worker::begin(birth, channel, settings, unblock));
-    match begun {
-        Ok(worker) => Ok(Role::Worker(worker)),
-        Err(error) => stillborn(id, &error),
-    }
+        .and_then(|()| {
+            process::forget_service_manager();
+            fork.take_on()
+        })
+        .and_then(|()| {
+            let become_user = credentials.map_or(Ok(()), |credentials| credentials.take_on());
+            become_user
+                .map_err(|error| io::Error::new(error.kind(), format!("{}{error}", settings.told_user())))
+        })
+        .and_then(|()| {
+            worker::begin(worker::Birth { id, slot, generation, primary }, channel, settings, unblock)
+        });
+    begun.map_or_else(|error| stillborn(id, &error), Role::Worker)
 }
 
-/// Before the worker asks to be told of the primary's death: the kernel forgets that when the user changes.
-fn become_user(credentials: Option<Credentials>, settings: &Settings) -> io::Result<()> {
-    let Some(credentials) = credentials else { return Ok(()) };
-    credentials
-        .take_on()
-        .map_err(|error| io::Error::new(error.kind(), format!("{}{error}", settings.told_user())))
-}
-
-/// In the fresh image of a worker by exec. The settings are its own: of its own environment and of what its `main` said.
+/// In the fresh image of a worker by exec, which was given all that at its exec. The settings are its own: of its own
+/// environment and of what its `main` said.
 fn be_fresh(
     birth: Birth,
     channel: OwnedFd,
@@ -496,19 +496,15 @@ fn be_fresh(
     preloads: Option<Preloads>,
 ) -> Role {
     let Birth { id, slot, generation, primary, name } = birth;
-    // What else it is given was given by the exec.
-    let newborn = Newborn { id, slot, generation, channel, primary, fork: Fork::new(), output: None };
-    let begun = settings
-        .map_err(io::Error::other)
-        .and_then(|settings| process::set_name(&name).map(|()| settings))
-        .and_then(|settings| be_worker(newborn, settings, None, signal::release));
-    let preloaded = begun.and_then(|role| {
-        preloads
-            .map_or(Ok(()), |preloads| preloads()())
-            .map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
-        Ok(role)
+    let begun = settings.map_err(io::Error::other).and_then(|settings| {
+        process::set_name(&name)?;
+        let birth = worker::Birth { id, slot, generation, primary };
+        let worker = worker::begin(birth, channel, settings, signal::release)?;
+        let preloaded = preloads.map_or(Ok(()), |preloads| preloads()());
+        preloaded.map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
+        Ok(worker)
     });
-    preloaded.unwrap_or_else(|error| stillborn(id, &error))
+    begun.map_or_else(|error| stillborn(id, &error), Role::Worker)
 }
 
 /// It can't return as the primary that it is not.

@@ -90,14 +90,15 @@
 //!
 //! # Environment
 //!
-//! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_RESTART`,
-//! `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`, `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`,
-//! `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_OVERLOAD`, `CLUSTER_MAX_SURGE`. A value that can't be read ends the program before anything
-//! starts.
+//! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_SPAWN`, `CLUSTER_CWD`,
+//! `CLUSTER_OUTPUT`, `CLUSTER_USER`, `CLUSTER_GROUP`, `CLUSTER_RESTART`, `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`,
+//! `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`, `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`, `CLUSTER_OVERLOAD`. A
+//! value that can't be read ends the program before anything starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
-//! `on_message`, `on_message_with` and `on_ask` are ever called.
+//! `on_message`, `on_message_with` and `on_ask` are ever called. What is said of workers' processes (`spawn`, `env`, `cwd`,
+//! `args`, `output`, `user`, `group`) is not done to it.
 //!
 //! No variable says that a process is a worker, so a program that a worker starts can't take itself for one. Workers do
 //! not inherit what a service manager says to the primary (`NOTIFY_SOCKET`, `WATCHDOG_*`, `LISTEN_*`).
@@ -111,6 +112,11 @@
 //! | `cluster.isPrimary`, `cluster.isWorker` | [`is_primary()`], [`is_worker()`] | both |
 //! | `cluster.settings` | [`settings()`] | both |
 //! | `cluster.fork()` | [`fork()`]; `workers` of them by itself | primary |
+//! | `cluster.fork(env)` | [`fork_with()`] with [`Fork::env`] | primary |
+//! | `exec`, `args`, `execArgv`, `cwd` of `setupPrimary` | always this program; [`Cluster::args`], [`Cluster::cwd`], or of one worker [`Fork::args`], [`Fork::cwd`] | primary |
+//! | `silent`, `stdio` | [`Cluster::output`] | primary |
+//! | `worker.process.stdout.on('data')`, `stderr` | [`Primary::on_output`] | primary |
+//! | `uid`, `gid` | [`Cluster::user`], [`Cluster::group`] | primary |
 //! | `cluster.workers`, `cluster.workers[id]` | [`workers()`], [`get(id)`](get) | primary |
 //! | `cluster.disconnect()` | [`disconnect()`] | primary |
 //! | `cluster.on('fork')`, `'online'`, `'listening'`, `'message'`, `'disconnect'`, `'exit'` | `on_fork`, … of [`Cluster`] and [`Primary`] | primary |
@@ -140,9 +146,8 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: upgrade in place, workers by exec instead of fork, policies other than round robin,
-//!   servers other than actix-web's, UDP, limits on memory or requests of a worker, a
-//!   watch over workers that hang while they serve, a change of user, socket activation.
+//! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
+//!   worker, a watch over workers that hang while they serve, socket activation.
 //! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 

@@ -22,6 +22,7 @@ Asks a server in all the ways in which clients ask, and judges every answer.
   --timeout SECONDS   how long a request may take (10)
   --seed N            where pauses and orders come from (1)
   --may-stop          the server may be stopped meanwhile: then it may refuse, but never open again
+  --may-race          raced requests are counted, and are no fault
 
 Ends with 0: clean. 1: something was bad, or nothing was served. 2: the judge could not work.
 ";
@@ -58,6 +59,7 @@ fn read_arguments() -> Result<Option<(Plan, Duration)>, lexopt::Error> {
             Long("timeout") => plan.timeout = Duration::from_secs(arguments.value()?.parse()?),
             Long("seed") => plan.seed = arguments.value()?.parse()?,
             Long("may-stop") => plan.may_stop = true,
+            Long("may-race") => plan.may_race = true,
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),
         }

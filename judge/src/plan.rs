@@ -155,6 +155,8 @@ pub struct Plan {
     /// Whether the server may be stopped during the trial. Then it may refuse, but not take anybody on again after
     /// it has refused somebody.
     pub may_stop: bool,
+    /// Whether raced requests are no fault, as where clients are idle for longer than the server waits for them.
+    pub may_race: bool,
 }
 
 impl Plan {
@@ -180,6 +182,7 @@ impl Plan {
             body: 1 << 20,
             seed: 1,
             may_stop: false,
+            may_race: false,
         }
     }
 }

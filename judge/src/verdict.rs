@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use crate::plan::Plan;
 use crate::record::{Class, Record};
 
-/// So many bad records are shown in full.
-const SHOWN: usize = 10;
+/// So many bad records of each class are shown in full.
+const SHOWN: usize = 4;
 
 /// The clients of one kind on one address.
 #[derive(Clone, Debug)]
@@ -88,6 +88,7 @@ pub struct Verdict {
     took: Duration,
     seed: u64,
     may_stop: bool,
+    may_race: bool,
     is_over: bool,
 }
 
@@ -106,6 +107,7 @@ impl Verdict {
             took: Duration::ZERO,
             seed: plan.seed,
             may_stop: plan.may_stop,
+            may_race: plan.may_race,
             is_over: false,
         }
     }
@@ -115,7 +117,9 @@ impl Verdict {
         let is_over = self.is_over;
         self.rows[row].enter(&record, is_over);
         self.all.enter(&record, is_over);
-        if self.is_bad(record.class()) && self.bad.len() < SHOWN {
+        let class = record.class();
+        let alike = self.bad.iter().filter(|other| other.class() == class).count();
+        if self.is_bad(class) && alike < SHOWN {
             self.bad.push(record);
         }
     }
@@ -150,7 +154,7 @@ impl Verdict {
         self.all.count(class)
     }
 
-    /// The first few records that speak against the server.
+    /// The first few records of each class that speak against the server.
     #[must_use]
     pub fn bad(&self) -> &[Record] {
         &self.bad
@@ -188,7 +192,11 @@ impl Verdict {
 
     /// Whoever may be stopped may refuse; more about it in [`reopened`](Self::reopened).
     fn is_bad(&self, class: Class) -> bool {
-        class.is_bad() && !(self.may_stop && class == Class::Refused)
+        match class {
+            Class::Refused => !self.may_stop,
+            Class::Raced => !self.may_race,
+            class => class.is_bad(),
+        }
     }
 
     /// Whoever has stopped takes nobody on who knocks after somebody was refused.
@@ -212,7 +220,7 @@ impl Verdict {
         let bad: u64 =
             Class::ALL.iter().filter(|class| self.is_bad(**class)).map(|class| self.count(*class)).sum();
         let (ok, idle) = (self.count(Class::Ok), self.count(Class::IdleClose));
-        format!("{:>4} s: {ok} ok, {idle} idle closes, {bad} bad", self.took.as_secs())
+        format!("{:>6.1} s: {ok} ok, {idle} idle closes, {bad} bad", self.took.as_secs_f64())
     }
 }
 
@@ -233,7 +241,7 @@ impl fmt::Display for Verdict {
             writeln!(f, "{row}")?;
         }
         if !self.bad.is_empty() {
-            writeln!(f, "\nThe first {} bad ones:\n", self.bad.len())?;
+            writeln!(f, "\nThe first bad ones, at most {SHOWN} of a class:\n")?;
         }
         for record in &self.bad {
             writeln!(f, "- {record}")?;

@@ -1,8 +1,10 @@
 //! What a worker is given at its birth: environment, working directory, arguments; and what what it starts is not.
 
+use std::time::Duration;
 use std::{env, fs, process as this};
 
-use cluster_tests::{Cluster, Plan, Signal};
+use cluster_tests::client::ask;
+use cluster_tests::{Cluster, Event, PATIENCE, Plan, Signal, process};
 
 fn born(fork: &str) -> Plan {
     Cluster::of("born").env("TEST_FORK", fork).env("TEST_ALL", "all").args(&["--of", "the $primary"])
@@ -107,4 +109,52 @@ fn a_large_environment_reaches_a_worker_also_by_the_nursery() {
         cluster.said("ready 2");
         cluster.stop();
     }
+}
+
+/// Mutation: mark workers in the environment, and believe the mark; end a cluster with status 1 whose worker started another.
+#[test]
+fn r44_a_chain_of_programs_each_started_by_a_worker_of_the_one_before() {
+    let mut cluster = Cluster::start("serve", 1);
+    let mut address = cluster.up(1);
+    let mut primaries = Vec::new();
+    for _ in 0..4 {
+        let reply = ask(&address, "/again");
+        primaries.push(u32::try_from(reply.number("primary").unwrap_or_default()).expect("a pid"));
+        address = reply.body.rsplit(' ').next().unwrap_or_default().to_owned();
+        assert_eq!(ask(&address, "/").status, 200);
+    }
+    for primary in primaries.into_iter().rev() {
+        process::signal(primary, Signal::TERM);
+        cluster.check(process::exits_within(primary, PATIENCE), "each to end when it is told to");
+    }
+    let story = cluster.stop();
+    assert_eq!(story.forks().count(), 1, "{story}");
+}
+
+/// Mutation: end the cluster, or try again at once and for ever, where no channel can be made.
+#[test]
+fn r42_a_primary_without_descriptors_respawns_when_it_has_some() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    let primary = cluster.pid();
+    // Whatever a worker gives back has a higher number.
+    process::limit_descriptors(primary, 5);
+    cluster.expect_log("SIGKILL");
+    cluster.expect_log("Too many open files");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.logged("Too many open files");
+    let before = process::processor_time(primary);
+    cluster.listen_for(Duration::from_secs(1));
+    let used = process::processor_time(primary) - before;
+    cluster.check(used < Duration::from_millis(50), &format!("a calm primary, it used {used:?}"));
+    let tries = cluster.story().log().filter(|line| line.contains("Too many open files")).count();
+    cluster.check((2..10).contains(&tries), &format!("a try now and then, not {tries}"));
+    process::limit_descriptors(primary, 1024);
+    let born = cluster.until("a replacement", |story| story.forks().nth(2).cloned());
+    cluster.listening(born.id);
+    cluster.up(2);
+    assert_eq!(ask(&address, "/").status, 200);
+    let story = cluster.stop();
+    let told = |event: &&Event| matches!(event.name(), "fork" | "exit");
+    assert_eq!(story.events().filter(told).count(), 6, "each has a beginning and an end: {story}");
 }

@@ -124,6 +124,12 @@ fn fifo(name: &str) -> PathBuf {
     fifo
 }
 
+/// It is held up by its own pipe.
+fn waits_for_a_reader(cluster: &mut Cluster, pid: u32) {
+    let place = || fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    cluster.eventually("a worker to wait for a reader", || place().contains("pipe_write"));
+}
+
 fn children(pid: u32) -> Vec<u32> {
     let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
@@ -145,16 +151,7 @@ fn nobody_reads_the_primarys_output_and_it_lives_on() {
     let primary = cluster.pid();
     cluster.eventually("two workers", || children(primary).len() == 2);
     let workers = children(primary);
-    // They are held up by their own pipes.
-    for pid in &workers {
-        let waits =
-            || fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|wchan| wchan.contains("pipe"));
-        let sleeps = || {
-            process::state(*pid).is_some_and(|(state, _)| state == 'S')
-                && process::processor_time(*pid) > Duration::ZERO
-        };
-        cluster.eventually("a worker to wait for a reader", || waits() || sleeps());
-    }
+    workers.iter().for_each(|pid| waits_for_a_reader(&mut cluster, *pid));
     cluster.expect_log("SIGKILL");
     process::signal(workers[0], Signal::KILL);
     cluster.logged("SIGKILL");
@@ -164,6 +161,26 @@ fn nobody_reads_the_primarys_output_and_it_lives_on() {
     cluster.check(process::processor_time(primary) - used < Duration::from_millis(200), "a calm primary");
     cluster.expect_log("what workers printed last is lost");
     cluster.expect_log("stopped at once");
+    cluster.signal(Signal::QUIT);
+    cluster.ends(128 + 3);
+    fs::remove_file(fifo).expect("remove the pipe");
+}
+
+/// Mutation: write what the primary itself reports without a look whether anybody reads.
+#[test]
+fn nobody_reads_the_primarys_errors_and_it_hears_signals() {
+    let fifo = fifo("unheard");
+    let mut cluster = Cluster::of("prints")
+        .workers(2)
+        .env("CLUSTER_OUTPUT", "tagged")
+        .env("TEST_LENGTH", 1000)
+        .env("TEST_LINES", 100_000)
+        .env("TEST_QUIET", 1)
+        .after(&format!("exec 1<>{0} 2>&1", fifo.display()))
+        .start();
+    let primary = cluster.pid();
+    cluster.eventually("two workers", || children(primary).len() == 2);
+    children(primary).into_iter().for_each(|pid| waits_for_a_reader(&mut cluster, pid));
     cluster.signal(Signal::QUIT);
     cluster.ends(128 + 3);
     fs::remove_file(fifo).expect("remove the pipe");

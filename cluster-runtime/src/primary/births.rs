@@ -121,7 +121,7 @@ impl Loop {
         if self.fleet.member(id).is_none() {
             // The cluster stopped while the nursery was at it.
             Child::end(pid);
-            return Ok(());
+            return Ok(self.outputs.close(id, &self.epoll)?);
         }
         let watched = Child::or_end(pid).and_then(|child| {
             let added = self

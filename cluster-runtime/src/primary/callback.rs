@@ -38,8 +38,8 @@ struct Timer {
 /// it: register callbacks, timers and signals here. Node: the code in `if (cluster.isPrimary)`.
 ///
 /// All of it runs in the primary, on its only thread, between connections: keep it short. A callback that takes more than
-/// 100 ms is reported, and one that panics is reported and has no other effect. A thread started here would make forking
-/// unsafe, and the cluster would refuse to.
+/// 100 ms is reported, and one that panics is reported and has no other effect. A thread started here makes forking unsafe:
+/// from then on workers are started by exec, see [`Spawn`](crate::Spawn).
 ///
 /// Unclustered (`CLUSTER_WORKERS=0`) there is no primary: of all that is registered only
 /// [`on_message`](Primary::on_message), [`on_message_with`](Primary::on_message_with) and [`on_ask`](Primary::on_ask) are

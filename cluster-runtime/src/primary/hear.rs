@@ -157,11 +157,14 @@ impl Loop {
         }
     }
 
-    /// Whether nothing is known of it yet but that it lives.
+    /// Whether nothing is known of it yet but that it lives. One whose channel has ended is about to make it known.
     fn is_undecided(&self, id: Id) -> bool {
-        self.fleet
-            .member(id)
-            .is_some_and(|member| matches!(member.life, Life::Starting { .. } | Life::Online { .. }))
+        self.fleet.member(id).is_some_and(|member| {
+            matches!(
+                member.life,
+                Life::Starting { .. } | Life::Online { .. } | Life::Draining { ready: None, told: false, .. }
+            )
+        })
     }
 
     fn answer_bound(&mut self, id: Id, call: Call, found: io::Result<Found>) -> Turn {

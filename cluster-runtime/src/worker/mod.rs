@@ -144,7 +144,6 @@ pub(crate) fn begin(
         // It died before we could ask to be told.
         process::exit_now(0);
     }
-    process::forget_service_manager();
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online, None);
