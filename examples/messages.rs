@@ -24,7 +24,9 @@ enum Ask {
 fn setup(primary: &mut Primary) {
     let (received, to_send) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (heard, left) = (Arc::clone(&received), Arc::clone(&to_send));
-    primary.on_message(move |_: Worker, _: u64| drop(heard.fetch_add(1, Ordering::Relaxed)));
+    primary.on_message(move |_: Worker, _: u64| {
+        heard.fetch_add(1, Ordering::Relaxed);
+    });
     primary.on_ask(move |_, question| match question {
         Ask::HowMany => received.load(Ordering::Relaxed),
         Ask::Flood => to_send.swap(MESSAGES, Ordering::Relaxed),

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The arguments are on the page of [`main`](macro@main). What it writes a person can write by hand: [`Cluster`]. The
-//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`).
+//! server, and in what it differs from actix-web's, is on the page of `cluster::actix` (feature `actix`). Sockets for any other
+//! server, shaped like tokio's, are in [`net`].
 //!
 //! # Processes
 //!
@@ -138,6 +139,9 @@
 //! | `cluster.worker.disconnect()`, `.on('disconnect')`, `.isConnected()` | [`ThisWorker::disconnect`], [`disconnected`](ThisWorker::disconnected), [`is_connected`](ThisWorker::is_connected) | worker |
 //! | `server.dropMaxConnection` | [`Overload::Refuse`] | both |
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
+//! | `net.Server`: `server.listen()`, `server.close()` | [`net::TcpListener`], [`net::UnixListener`]: `bind`, drop | worker |
+//! | `listen({ fd })`, `exclusive`, `reusePort`, `backlog`, `ipv6Only`, `readableAll` | `inherited`, [`net::ListenOptions`] | worker |
+//! | `dgram.Socket` | [`net::UdpSocket`] | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
 //! itself at SIGTERM, with its workers.
@@ -184,6 +188,8 @@ pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::fork::Fork;
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
+#[cfg(fuzzing)]
+pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{

@@ -60,6 +60,23 @@ impl Control {
         yields.trim_start().to_owned()
     }
 
+    /// As [`does`](Self::does), for what is announced; waits until it is.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub fn serves(&mut self, cluster: &mut Cluster, order: &str) -> String {
+        let of_it = |event: &&Event| event.name() == "listening" && event.id() == Some(self.id);
+        let before = cluster.story().events().filter(of_it).count();
+        let yields = self.does(order);
+        let id = self.id;
+        cluster.until(&format!("worker {id} to serve {yields}"), |story| {
+            let of_it = |event: &&Event| event.name() == "listening" && event.id() == Some(id);
+            (story.events().filter(of_it).count() > before).then_some(())
+        });
+        yields
+    }
+
     /// Gives an order that fails in this way: `AddrInUse 98`.
     ///
     /// # Panics

@@ -1,12 +1,13 @@
 //! What to start: a fixture, its settings, and the circumstances it starts in.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Once, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::time::Instant;
 use std::{env, fs, process, thread};
 
@@ -25,6 +26,7 @@ pub struct Plan {
     args: Vec<String>,
     strace: Vec<String>,
     user: Option<u32>,
+    given: Option<Arc<OwnedFd>>,
 }
 
 impl Plan {
@@ -41,6 +43,7 @@ impl Plan {
             args: Vec::new(),
             strace: Vec::new(),
             user: None,
+            given: None,
         }
     }
 
@@ -95,6 +98,14 @@ impl Plan {
         self
     }
 
+    /// Starts the fixture with this as its descriptor 3, and closes it here.
+    #[must_use]
+    pub fn given(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.given = Some(Arc::new(descriptor.into()));
+        // The standard library passes on nothing but the standard descriptors.
+        self.after("exec 3<&0 0</dev/null")
+    }
+
     /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
     #[must_use]
     pub fn inject(mut self, fault: &str, file: &str) -> Self {
@@ -116,7 +127,9 @@ impl Plan {
         become_the_reaper();
         let mark = mark();
         let mut command = self.command();
-        command.env(MARK, &mark).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let given = self.given.map(|given| given.try_clone().expect("a duplicate"));
+        command.stdin(given.map_or_else(Stdio::null, Stdio::from));
+        command.env(MARK, &mark).stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (lines, story) = mpsc::channel();

@@ -134,6 +134,11 @@ impl Cluster {
         while Instant::now() < end && self.read_on(end) {}
     }
 
+    /// Tells the audit that this address will still be listened on: by us.
+    pub fn shares(&mut self, address: &str) {
+        self.audit.shared.push(address.to_owned());
+    }
+
     /// Sends the primary a signal.
     pub fn signal(&self, signal: Signal) {
         process::signal(self.child.id(), signal);

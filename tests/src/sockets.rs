@@ -81,6 +81,11 @@ async fn order(line: &str, held: &mut Held) -> io::Result<String> {
             poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_ready())).await;
             Ok(String::new())
         }
+        "ask-udp" => {
+            let mut asking = pin!(UdpSocket::bind(at));
+            poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_ready())).await;
+            Ok(String::new())
+        }
         "disconnect" => {
             cluster::worker().disconnect();
             Ok(String::new())

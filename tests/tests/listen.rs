@@ -40,7 +40,7 @@ fn listenings(cluster: &Cluster, id: u64) -> usize {
 fn n08_a_port_of_the_kernels_choice_again_and_again() {
     let (mut cluster, mut workers) = controlled(1);
     for round in 1..=4 {
-        let address = workers[0].does("tcp a 127.0.0.1:0");
+        let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
         assert_eq!(who_serves(&address, 2), BTreeSet::from([1]));
         cluster.until("the address to be announced each time", |story| {
             let told = story.events().filter(|event| event.name() == "listening").count();
@@ -58,8 +58,8 @@ fn n08_a_port_of_the_kernels_choice_again_and_again() {
 #[test]
 fn n50_a_listener_that_is_dropped_everywhere_is_closed() {
     let (mut cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
-    assert_eq!(workers[1].does("tcp a 127.0.0.1:0"), address);
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
     workers[0].does("drop a");
     for _ in 0..4 {
         assert_eq!(who_serves(&address, 2), BTreeSet::from([2]));
@@ -67,7 +67,7 @@ fn n50_a_listener_that_is_dropped_everywhere_is_closed() {
     workers[1].does("drop a");
     closes(&mut cluster, &address);
     // Neither the listener nor its worker was the last of its kind.
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     cluster.stop();
 }
@@ -76,7 +76,7 @@ fn n50_a_listener_that_is_dropped_everywhere_is_closed() {
 #[test]
 fn n50_what_a_dropped_listener_has_not_accepted_goes_to_others() {
     let (mut cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     cluster.signal_worker(1, Signal::STOP);
     let clients: Vec<_> = (0..8)
@@ -85,7 +85,7 @@ fn n50_what_a_dropped_listener_has_not_accepted_goes_to_others() {
             std::thread::spawn(move || Client::to(&address).worker)
         })
         .collect();
-    assert_eq!(workers[1].does("tcp a 127.0.0.1:0"), address);
+    assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);
     let served: BTreeSet<u64> = clients.into_iter().map(|client| client.join().expect("served")).collect();
@@ -116,7 +116,7 @@ fn n50_clients_wait_while_a_successor_comes() {
 #[test]
 fn n50_who_leaves_for_good_leaves_no_listener() {
     let (mut cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     workers[0].does("disconnect");
     cluster.exit(1);
@@ -124,7 +124,7 @@ fn n50_who_leaves_for_good_leaves_no_listener() {
     cluster.stop();
 }
 
-/// Mutation: end a worker that has nothing to do but to listen.
+/// Mutation: end a lane on which nothing comes.
 #[test]
 fn n51_a_worker_that_listens_stays() {
     let mut cluster = Cluster::start("net_echo", 1);
@@ -139,13 +139,13 @@ fn n51_a_worker_that_listens_stays() {
 #[test]
 fn n58_one_worker_closes_and_listens_again_while_another_listens() {
     let (mut cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
-    workers[1].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0");
     for _ in 0..3 {
         assert_eq!(who_serves(&address, 4), BTreeSet::from([1, 2]));
         workers[1].does("drop a");
         assert_eq!(who_serves(&address, 2), BTreeSet::from([1]));
-        assert_eq!(workers[1].does("tcp a 127.0.0.1:0"), address);
+        assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
         cluster.listening(2);
     }
     assert_eq!(who_serves(&address, 4), BTreeSet::from([1, 2]));
@@ -157,17 +157,17 @@ fn n58_one_worker_closes_and_listens_again_while_another_listens() {
 #[test]
 fn n87_a_port_is_one_listeners_in_a_worker_and_any_workers_after() {
     let (mut cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     let again = format!("tcp b {address}");
     workers[0].does("drop a");
     closes(&mut cluster, &address);
-    assert_eq!(workers[0].does(&again), address);
+    assert_eq!(workers[0].serves(&mut cluster, &again), address);
     workers[0].fails(&again, IN_USE);
     workers[0].does("drop b");
-    assert_eq!(workers[1].does(&again), address);
+    assert_eq!(workers[1].serves(&mut cluster, &again), address);
     assert_eq!(who_serves(&address, 1), BTreeSet::from([2]));
     workers[1].does("drop b");
-    assert_eq!(workers[0].does(&again), address);
+    assert_eq!(workers[0].serves(&mut cluster, &again), address);
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     cluster.stop();
 }
@@ -176,7 +176,7 @@ fn n87_a_port_is_one_listeners_in_a_worker_and_any_workers_after() {
 #[test]
 fn n89_a_second_listen_is_refused_and_the_first_can_still_close() {
     let (mut cluster, mut workers) = controlled(1);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     closes_after_a_refusal(&mut cluster, &mut workers[0], &address);
     cluster.stop();
 }
@@ -184,7 +184,7 @@ fn n89_a_second_listen_is_refused_and_the_first_can_still_close() {
 fn closes_after_a_refusal(cluster: &mut Cluster, worker: &mut Control, address: &str) {
     worker.does("drop a");
     closes(cluster, address);
-    worker.does(&format!("tcp a {address}"));
+    worker.serves(cluster, &format!("tcp a {address}"));
     worker.fails(&format!("tcp b {address}"), IN_USE);
     assert_eq!(who_serves(address, 1), BTreeSet::from([worker.id]));
     worker.does("drop a");
@@ -195,16 +195,16 @@ fn closes_after_a_refusal(cluster: &mut Cluster, worker: &mut Control, address: 
 #[test]
 fn r49_a_bind_that_nobody_waits_for_is_closed_again() {
     let (mut cluster, mut workers) = controlled(1);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     workers[0].does("drop a");
     closes(&mut cluster, &address);
     for _ in 0..3 {
-        workers[0].does(&format!("ask {address}"));
+        workers[0].does(&format!("ask - {address}"));
     }
     closes(&mut cluster, &address);
     // Nor does it take anything from the one that comes after it.
-    workers[0].does(&format!("ask {address}"));
-    workers[0].does(&format!("tcp a {address}"));
+    workers[0].does(&format!("ask - {address}"));
+    workers[0].serves(&mut cluster, &format!("tcp a {address}"));
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
     cluster.listen_for(std::time::Duration::from_millis(400));
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
@@ -214,9 +214,9 @@ fn r49_a_bind_that_nobody_waits_for_is_closed_again() {
 /// Mutation: announce a listener that is bound and not accepted from, or each time somebody accepts.
 #[test]
 fn r50_two_binds_are_told_once_each() {
-    let (cluster, mut workers) = controlled(1);
-    let first = workers[0].does("tcp a 127.0.0.1:0");
-    let second = workers[0].does("tcp b 127.0.0.1:0");
+    let (mut cluster, mut workers) = controlled(1);
+    let first = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    let second = workers[0].serves(&mut cluster, "tcp b 127.0.0.1:0");
     workers[0].does("hold c 127.0.0.1:0");
     assert_ne!(first, second);
     assert_eq!((who_serves(&first, 3).len(), who_serves(&second, 3).len()), (1, 1));
@@ -227,9 +227,9 @@ fn r50_two_binds_are_told_once_each() {
 /// Mutation: ignore the backlog; or have the last one's count.
 #[test]
 fn n39_the_first_workers_backlog_is_the_sockets() {
-    let (cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0 backlog=17");
-    assert_eq!(workers[1].does("tcp a 127.0.0.1:0 backlog=99"), address);
+    let (mut cluster, mut workers) = controlled(2);
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0 backlog=17");
+    assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0 backlog=99"), address);
     assert_eq!(backlog(&address), 17);
     cluster.stop();
 }
@@ -247,9 +247,11 @@ fn backlog(address: &str) -> u32 {
 /// Mutation: bind `[::]` for IPv6 alone.
 #[test]
 fn n40_all_addresses_are_those_of_ipv4_too() {
-    let (cluster, mut workers) = controlled(3);
-    let addresses: BTreeSet<_> =
-        workers.iter_mut().map(|worker| worker.does("tcp a [::]:0 ipv6_only=false")).collect();
+    let (mut cluster, mut workers) = controlled(3);
+    let addresses: BTreeSet<_> = workers
+        .iter_mut()
+        .map(|worker| worker.serves(&mut cluster, "tcp a [::]:0 ipv6_only=false"))
+        .collect();
     assert_eq!(addresses.len(), 1, "{addresses:?}");
     let port = addresses.first().and_then(|address| address.rsplit(':').next().map(str::to_owned));
     let port = port.expect("a port");
@@ -261,16 +263,30 @@ fn n40_all_addresses_are_those_of_ipv4_too() {
 /// Mutation: ignore `ipv6_only`; leave it out of what tells sockets apart.
 #[test]
 fn n86_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
-    let (cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a [::]:0 ipv6_only=true");
-    assert_eq!(workers[1].does("tcp a [::]:0 ipv6_only=true"), address);
+    let (mut cluster, mut workers) = controlled(2);
+    let address = workers[0].serves(&mut cluster, "tcp a [::]:0 ipv6_only=true");
+    assert_eq!(workers[1].serves(&mut cluster, "tcp a [::]:0 ipv6_only=true"), address);
     let port = address.rsplit(':').next().expect("a port");
     assert!(Client::try_to(&format!("127.0.0.1:{port}")).is_none(), "refused");
     let four = format!("127.0.0.1:{port}");
-    assert_eq!(workers[0].does(&format!("tcp b {four}")), four);
+    assert_eq!(workers[0].serves(&mut cluster, &format!("tcp b {four}")), four);
     assert_eq!(who_serves(&four, 1), BTreeSet::from([1]));
     assert_eq!(who_serves(&format!("[::1]:{port}"), 2), BTreeSet::from([1, 2]));
     workers[1].fails("tcp c 127.0.0.1:0 ipv6_only=true", "InvalidInput");
+    cluster.stop();
+}
+
+/// Mutation: ignore `ipv6_only` where the worker binds by itself.
+#[test]
+fn n85_ipv6_alone_in_a_worker_leaves_the_port_of_ipv4_to_others() {
+    let (mut cluster, mut workers) = controlled(2);
+    let address = workers[0].does("tcp a [::]:0 reuse_port ipv6_only=true");
+    workers[1].does(&format!("tcp a {address} reuse_port ipv6_only=true"));
+    let port = address.rsplit(':').next().expect("a port");
+    let four = format!("127.0.0.1:{port}");
+    assert_eq!(workers[1].serves(&mut cluster, &format!("tcp b {four}")), four);
+    assert_eq!(who_serves(&four, 2), BTreeSet::from([2]));
+    assert_eq!(who_serves(&format!("[::1]:{port}"), 64), BTreeSet::from([1, 2]));
     cluster.stop();
 }
 
@@ -294,11 +310,14 @@ fn r51_exclusive_ports_of_the_kernels_choice_differ() {
 /// Mutation: as above.
 #[test]
 fn r52_what_is_shared_can_not_be_had_exclusively() {
-    let (cluster, mut workers) = controlled(2);
-    let address = workers[0].does("tcp a 127.0.0.1:0");
-    assert_eq!(workers[1].does("tcp a 127.0.0.1:0"), address);
-    workers[1].fails(&format!("tcp b {address} exclusive"), IN_USE);
-    workers[0].fails(&format!("tcp b {address} exclusive"), IN_USE);
+    let (mut cluster, mut workers) = controlled(3);
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    let again = format!("tcp b {address}");
+    workers[0].does("drop a");
+    assert_eq!(workers[0].serves(&mut cluster, &again), address);
+    assert_eq!(workers[1].serves(&mut cluster, &again), address);
+    workers[1].fails(&format!("tcp c {address} exclusive"), IN_USE);
+    workers[2].fails(&format!("tcp c {address} exclusive"), IN_USE);
     cluster.stop();
 }
 
@@ -349,13 +368,13 @@ fn n71_disconnect_after_a_refused_listen_completes() {
 /// Mutation: panic in the primary, or bind something else.
 #[test]
 fn n42_what_is_no_address_is_an_error() {
-    let (cluster, mut workers) = controlled(1);
+    let (mut cluster, mut workers) = controlled(1);
     workers[0].fails("tcp a ", "InvalidInput");
     workers[0].fails("tcp a 127.0.0.1", "InvalidInput");
     workers[0].fails("tcp a 127.0.0.1:99999", "InvalidInput");
     workers[0].fails("tcp a 192.0.2.1:0", "AddrNotAvailable 99");
     workers[0].fails("unix a ", "InvalidInput");
-    workers[0].does("tcp a 127.0.0.1:0");
+    workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     cluster.stop();
 }
 

@@ -51,3 +51,11 @@ fn r43_eighty_sockets_sent_up_arrive_each_with_its_message() {
     }
     cluster.stop();
 }
+
+/// Mutation: drop the descriptor on its way to the callback of this very process.
+#[test]
+fn unclustered_a_socket_arrives_too() {
+    let mut cluster = Cluster::of("sockets").workers(0).start();
+    cluster.said("read 79 hello 79");
+    cluster.stop();
+}

@@ -113,7 +113,7 @@ impl Codec for Backwards {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// Mutation: write structs without their names, or floats as f32.
+    /// Mutation: read a `Coded` by MessagePack itself.
     #[test]
     fn n02_every_shape_survives_its_way(message in everything()) {
         let bytes = Encoded::new(&message).unwrap().into_bytes();

@@ -79,6 +79,7 @@ fn memory_is_taken_for_what_has_come_and_given_back() {
     header[..4].copy_from_slice(&(MAX_BODY as u32).to_le_bytes());
     push(&mut decoder, &header);
     assert_eq!(decoder.next(), Ok(None));
+    assert!(decoder.bytes.capacity() <= 2 * READ, "{} for a header", decoder.bytes.capacity());
     push(&mut decoder, &[0; 1000]);
     assert!(decoder.bytes.capacity() <= 2 * READ, "{} for 1016 bytes", decoder.bytes.capacity());
     push(&mut decoder, &vec![0; MAX_BODY - 1000]);

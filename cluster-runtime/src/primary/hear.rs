@@ -112,7 +112,16 @@ impl Loop {
             self.held.until.get_or_insert(Instant::now() + HOLD);
             return Ok(());
         }
-        let found = self.listeners.bind((self.slot_of(id), id), key.clone(), backlog, &self.settings);
+        let who = (self.slot_of(id), id);
+        let mut found = self.listeners.bind(who, key.clone(), backlog, &self.settings);
+        let now = Instant::now();
+        if found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+            && self.listeners.hasten(now)
+        {
+            // Dropped a moment ago, as another: it may be the one that is in the way.
+            self.close_abandoned(now);
+            found = self.listeners.bind(who, key.clone(), backlog, &self.settings);
+        }
         if found.is_err() && booting && self.is_undecided(id) {
             self.held.refused.entry(key).or_insert(Some(id));
         }

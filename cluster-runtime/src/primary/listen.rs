@@ -168,6 +168,19 @@ impl Listeners {
         }
     }
 
+    /// Somebody needs an address: no use is waited for any longer of those that were given up by all. Yields whether there
+    /// are such.
+    pub(crate) fn hasten(&mut self, now: Instant) -> bool {
+        let mut some = false;
+        for listener in self.listeners.values_mut() {
+            if listener.holders.values().all(|holder| holder.times == 0 && holder.until.is_some()) {
+                listener.holders.values_mut().for_each(|holder| holder.until = Some(now));
+                some |= !listener.fixed;
+            }
+        }
+        some
+    }
+
     /// A worker is up: what its predecessor had, and it does not ask for, is given up.
     pub(crate) fn succeeded(&mut self, (slot, successor): Who, now: Instant) {
         for listener in self.listeners.values_mut() {
@@ -287,3 +300,7 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "listen_tests.rs"]
+mod tests;

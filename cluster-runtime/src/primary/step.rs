@@ -232,9 +232,13 @@ impl Fleet {
         self.has_served
     }
 
-    /// Whether some worker is still to be born or to come up: it may take the place of one that is dead.
+    /// Whether some worker is still to be born or to come up: it may take the place of one that is dead. So may the
+    /// successor of one that is about to die unasked.
     pub(crate) fn somebody_comes(&self) -> bool {
-        let coming = |member: &Member| member.ready().is_none() && !member.life.is_leaving();
+        let coming = |member: &Member| match member.life.is_leaving() {
+            true => !member.asked,
+            false => member.ready().is_none(),
+        };
         self.slots.iter().any(|slot| slot.refill_at.is_some()) || self.members.values().any(coming)
     }
 

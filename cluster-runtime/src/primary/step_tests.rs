@@ -388,3 +388,17 @@ fn births_that_fail_are_throttled_and_never_given_up() {
     }
     assert!(!world.fleet.is_stopping());
 }
+
+#[test]
+fn somebody_comes_until_whoever_is_to_be_replaced_is_replaced() {
+    let mut world = World::serving(2);
+    assert!(!world.fleet.somebody_comes());
+    world.tell(Input::Closed { id: Id(1) });
+    assert!(world.fleet.somebody_comes(), "its successor");
+    world.tell(Input::Exited { id: Id(1), status: ExitStatus::Code(0) });
+    assert!(world.fleet.somebody_comes());
+    world.up(3);
+    assert!(!world.fleet.somebody_comes());
+    world.tell(Input::Disconnect { id: Id(2) });
+    assert!(!world.fleet.somebody_comes(), "nobody follows one that was asked to leave");
+}

@@ -32,6 +32,7 @@ async fn main() {
     for n in 0..80u32 {
         let (theirs, mut ours) = UnixStream::pair().expect("a pair");
         ours.write_all(format!("hello {n}").as_bytes()).expect("write before it is sent");
+        drop(ours);
         worker.send_with(n, theirs).expect("send a socket up");
     }
     let mut messages = worker.messages::<String>();

@@ -8,7 +8,7 @@ fn setup(primary: &mut Primary) {
     let mut ready = 0;
     primary.on_message(move |_, (): ()| {
         ready += 1;
-        if ready == 3 {
+        if ready == cluster::workers().len() {
             println!("not told: {:?}", cluster::broadcast("begin"));
         }
     });
