@@ -18,6 +18,9 @@
 //! [`shutdown_signal`](crate::shutdown_signal) will do: axum stops accepting at once when it comes, and what was handed to
 //! this worker and not accepted yet would be lost.
 //!
+//! axum does not wait for what is no longer HTTP: a program with WebSockets waits for them itself after `axum::serve`, as the
+//! example `chat` does.
+//!
 //! # Who connects
 //!
 //! axum knows `ConnectInfo<SocketAddr>` of its own listeners, and of whatever has gone through its `tap_io`:

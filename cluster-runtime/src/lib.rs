@@ -106,6 +106,23 @@
 //!
 //! What the cluster has to say goes to `tracing`, target `cluster`; where the program has set no subscriber, to stderr.
 //!
+//! # Frameworks
+//!
+//! Each listens as it always does, on a socket of [`net`] in place of tokio's; `listener` is
+//! `cluster::net::TcpListener::bind("127.0.0.1:8000").await?`.
+//!
+//! | Framework | Feature | |
+//! | --- | --- | --- |
+//! | actix-web | `actix` | `HttpServer::new(app).bind(address)?.run().await` |
+//! | axum | `axum` | `axum::serve(listener, app).with_graceful_shutdown(cluster::shutdown_signal()).await` |
+//! | poem | `poem` | `Server::new(listener).run_with_graceful_shutdown(app, cluster::shutdown_signal(), None).await` |
+//! | tonic | `tonic` | `server.serve_with_incoming_shutdown(listener.into_incoming(), cluster::shutdown_signal()).await` |
+//! | hyper | – | a loop over `listener.accept()` until [`shutdown_signal()`], then hyper-util's `GracefulShutdown`: the example `hyper` |
+//! | any other | – | if it takes a tokio stream: as hyper |
+//!
+//! What they are told to finish by has to be [`shutdown_signal()`], which comes when nothing is on its way to this worker
+//! any more. A signal handler of their own comes too early, and loses connections.
+//!
 //! # Node's words
 //!
 //! | Node | here | in |
@@ -152,7 +169,7 @@
 //! - State shared between workers: use messages, or a database.
 //! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
 //!   worker, a watch over workers that hang while they serve, socket activation.
-//! - HTTP/2 connections can't be told that a server leaves (actix has no GOAWAY for it): they run to their own end, or to
+//! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 
 #[cfg(not(target_os = "linux"))]

@@ -1,25 +1,22 @@
 //! tonic over the sockets of [`cluster::net`](crate::net) (feature `tonic`).
 //!
-//! ```no_run
-//! # use std::convert::Infallible;
-//! # use tonic::{body::Body, codegen::{Service, http}, server::NamedService, transport::Server};
+//! ```ignore
 //! use cluster::net::TcpListener;
+//! use greeter::greeter_server::GreeterServer; // written by tonic-prost-build
+//! use tonic::transport::Server;
 //!
-//! # async fn body<S>(service: S) -> Result<(), Box<dyn std::error::Error>>
-//! # where
-//! #     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
-//! #     S: NamedService + Clone + Send + Sync + 'static,
-//! #     S::Future: Send,
-//! # {
-//! // Under #[cluster::main], in place of Server::serve("127.0.0.1:8000".parse()?):
-//! let incoming = TcpListener::bind("127.0.0.1:8000").await?.into_incoming();
-//! Server::builder()
-//!     .add_service(service)
-//!     .serve_with_incoming_shutdown(incoming, cluster::shutdown_signal())
-//!     .await?;
-//! # Ok(())
-//! # }
+//! #[cluster::main] // was: #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let incoming = TcpListener::bind("127.0.0.1:8000").await?.into_incoming();
+//!     Server::builder()
+//!         .add_service(GreeterServer::new(Greeter))
+//!         .serve_with_incoming_shutdown(incoming, cluster::shutdown_signal()) // was: .serve("127.0.0.1:8000".parse()?)
+//!         .await?;
+//!     Ok(())
+//! }
 //! ```
+//!
+//! The example `tonic` is this in full, with a client.
 //!
 //! A client keeps its one connection: it is the worker's that got it for all of its calls. At the end clients are told
 //! by GOAWAY and calls in progress run to their own end, streams included, or to the cluster's

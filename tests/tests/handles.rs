@@ -73,7 +73,7 @@ fn n06_disconnect_and_kill_are_nothing_to_one_that_has_left() {
     is_a_life(&story, 2);
 }
 
-/// Mutation: forget what is asked of one that is not born yet; have a kill undo a disconnect.
+/// Mutation: take a disconnect for no wish; drain only who is ready.
 #[test]
 fn n70_disconnect_and_kill_in_every_state_twice_and_mixed() {
     for event in ["unborn", "fork", "online", "listening", "message"] {
@@ -144,7 +144,7 @@ fn n06_a_storm_of_wishes_ends_processes_and_nothing_else() {
         let mut cluster = Cluster::of("storm").start();
         cluster.expect_log("worker ");
         let story = cluster.ends(0);
-        assert!(story.forks().count() > 20, "a storm: {story}");
+        assert!(story.forks().count() > 8, "a storm: {story}");
         story.forks().for_each(|fork| is_a_life(&story, fork.id));
         assert_eq!(story.forks().count(), story.exits().count(), "{story}");
     }

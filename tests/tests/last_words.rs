@@ -1,6 +1,6 @@
 //! What a worker said last, before the news of its end.
 
-use cluster_tests::{Cluster, Signal, Story};
+use cluster_tests::{Cluster, PATIENCE, Signal, Story, process};
 
 /// How many messages were heard before `disconnect` and before `exit`, which come once each, in this order.
 fn heard(story: &Story) -> usize {
@@ -28,7 +28,7 @@ fn dies(how: &str, count: usize, size: usize, log: &[&str], status: i32) -> usiz
 
 const PANIC: &[&str] = &["thread 'main'", "its last words are said", "status 101"];
 
-/// Mutation: do not wait for the outbox at the exit; wait only where `main` returns.
+/// Mutation: do not wait for the outbox at the exit.
 #[test]
 fn r06_all_that_was_sent_is_heard_before_an_orderly_end() {
     // Small ones by the thousand, and far more bytes than the socket takes.
@@ -60,4 +60,24 @@ fn r06_a_worker_that_is_killed_while_it_talks() {
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);
     let _ = heard(&cluster.ends(137));
+}
+
+/// The primary has slept meanwhile: it finds the last words, more than it reads at once, and the end together. Mutation:
+/// obey what a callback asked for only after the end that came with it.
+#[test]
+fn n34_what_a_callback_makes_of_last_words_is_obeyed_before_the_end() {
+    let plan = Cluster::of("last_words").env("TEST_HOW", "kill").env("TEST_STOP", 1);
+    let mut cluster = plan.env("TEST_COUNT", 9).env("TEST_SIZE", 8000).start();
+    // Told by the worker: the primary may sleep before it has told of the birth.
+    let pid = cluster.until("the worker's pid", |story| {
+        story.events().find_map(|event| match event {
+            cluster_tests::Event::Said(line) => line.strip_prefix("pid ")?.parse().ok(),
+            _ => None,
+        })
+    });
+    cluster.check(process::exits_within(pid, PATIENCE), "the worker to be dead");
+    cluster.signal(Signal::CONT);
+    let story = cluster.ends(0);
+    assert_eq!(heard(&story), 9);
+    assert!(story.exits().all(|exit| exit.voluntary), "it was asked to leave by then: {story}");
 }

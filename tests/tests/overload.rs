@@ -6,9 +6,12 @@ use cluster_tests::client::{Connection, Outcome, attempt};
 use cluster_tests::{Cluster, Event};
 
 /// Two workers that may have one connection each, and have it. Past that, a connection waits on a lane at most.
-fn full(overload: &str) -> (Cluster, String, Vec<Connection>) {
-    let plan = Cluster::of("serve").workers(2).env("CLUSTER_MAX_CONNECTIONS", 1);
-    let mut cluster = plan.env("CLUSTER_OVERLOAD", overload).start();
+fn full(overload: Option<&str>) -> (Cluster, String, Vec<Connection>) {
+    let mut plan = Cluster::of("serve").workers(2).env("CLUSTER_MAX_CONNECTIONS", 1);
+    if let Some(overload) = overload {
+        plan = plan.env("CLUSTER_OVERLOAD", overload);
+    }
+    let mut cluster = plan.start();
     let address = cluster.up(2);
     let mut held: Vec<_> = (0..2).map(|_| Connection::to(&address)).collect();
     held.iter_mut().for_each(Connection::begin);
@@ -21,7 +24,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 /// each; go on refusing when there is room.
 #[test]
 fn r53_who_finds_every_worker_full_is_turned_away_where_that_is_wanted() {
-    let (mut cluster, address, mut held) = full("refuse");
+    let (mut cluster, address, mut held) = full(Some("refuse"));
     for _ in 0..20 {
         let outcome = attempt(&address, "/");
         assert!(matches!(outcome, Outcome::Lost(_) | Outcome::Reset), "{outcome:?}");
@@ -40,7 +43,7 @@ fn r53_who_finds_every_worker_full_is_turned_away_where_that_is_wanted() {
 /// The default, and the control of the other. Mutation: refuse where nobody said so.
 #[test]
 fn r53_by_default_they_wait() {
-    let (cluster, address, mut held) = full("wait");
+    let (cluster, address, mut held) = full(None);
     let mut waiting: Vec<_> = (0..20).map(|_| Connection::to(&address)).collect();
     waiting.iter_mut().for_each(|client| client.write(GET).expect("write a request"));
     for client in &mut waiting {

@@ -17,8 +17,8 @@ fn told(story: &cluster_tests::Story, id: u64) -> Vec<String> {
     story.events().filter_map(of).collect()
 }
 
-/// Mutation: call the cluster's callbacks before the worker's own; call what a callback registers at once; keep the
-/// callbacks when the worker is gone; keep what is registered on a dead worker; call them without a guard.
+/// Mutation: call the cluster's callbacks before the worker's own; keep them when the worker is gone; call them without a
+/// guard.
 #[test]
 fn n74_a_workers_own_callbacks_come_first_and_once() {
     let mut cluster = Cluster::start("own_events", 1);

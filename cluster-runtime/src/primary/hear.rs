@@ -54,6 +54,7 @@ impl Loop {
         }
         if ended {
             hub::ignore(id, &self.epoll);
+            self.obey()?;
             self.step(Input::Closed { id })?;
         }
         Ok(())
