@@ -27,8 +27,7 @@ fn reloads_under_load(mut cluster: Cluster, reloads: u64) {
     assert_eq!(well.count(), 2 * reloads as usize, "{story}");
 }
 
-/// Mutation: drain before the replacement is ready; end the old lane without giving on what is on it; skip the last
-/// call of `actix/drain.rs`.
+/// Mutation: skip the last call of `actix/drain.rs`.
 #[test]
 fn p60_reloads_under_load_lose_nothing_over_tcp() {
     reloads_under_load(Cluster::start("serve", 2), 8);
