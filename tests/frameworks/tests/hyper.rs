@@ -16,13 +16,13 @@ fn n56_hyper_serves_a_socket_that_it_did_not_accept() {
     stop::by_turns_to("hyper", "/");
 }
 
-/// Mutation: drop the lanes' content.
+/// Mutation: resolve `shutdown_signal` without the last call; drop the lanes' content.
 #[test]
 fn p42_hyper_loses_nothing() {
     stop::under_load("hyper", "127.0.0.1:0");
 }
 
-/// Mutation: resolve `shutdown_signal` when the drain begins, or when the lanes have ended, without the last call.
+/// Mutation: resolve `shutdown_signal` when the drain begins, or without the last call.
 #[test]
 fn p42_hyper_answers_what_is_begun_and_what_is_queued() {
     let outcomes = stop::with_a_queue(Cluster::of("hyper").workers(2).start());

@@ -11,7 +11,7 @@ fn poem_serves_by_turns_and_knows_who_connects() {
     stop::by_turns_to("poem", "/client");
 }
 
-/// Mutation: drop the lanes' content.
+/// Mutation: resolve `shutdown_signal` without the last call; drop the lanes' content.
 #[test]
 fn p42_poem_loses_nothing_over_tcp() {
     stop::under_load("poem", "127.0.0.1:0");
@@ -24,7 +24,7 @@ fn p42_poem_loses_nothing_over_a_unix_socket() {
     stop::under_load("poem", &format!("unix:{}", path.display()));
 }
 
-/// Mutation: resolve `shutdown_signal` when the drain begins, or when the lanes have ended, without the last call.
+/// Mutation: resolve `shutdown_signal` when the drain begins, or without the last call.
 #[test]
 fn p42_poem_answers_what_is_begun_and_what_is_queued() {
     let outcomes = stop::with_a_queue(Cluster::of("poem").workers(2).start());

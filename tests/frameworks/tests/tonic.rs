@@ -66,7 +66,7 @@ fn tonic_serves_calls_of_each_kind_and_knows_who_connects() {
     cluster.stop();
 }
 
-/// Mutation: never resolve `shutdown_signal`, or end the worker at its drain.
+/// Mutation: end the worker at its drain.
 #[test]
 fn p50_a_stream_of_tonic_ends_at_its_own_end_and_clients_are_told_to_go() {
     let mut cluster = Cluster::start("tonic", 2);
@@ -105,7 +105,7 @@ fn calls_of_who_is_queued(mut cluster: Cluster) -> Vec<Result<String, Status>> {
     outcomes
 }
 
-/// Mutation: resolve `shutdown_signal` when the drain begins.
+/// Mutation: resolve `shutdown_signal` when the drain begins, without the last call.
 #[test]
 fn p42_tonic_answers_what_is_queued() {
     let outcomes = calls_of_who_is_queued(Cluster::of("tonic").workers(2).start());
