@@ -117,6 +117,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
     ("max_connections", COUNT, "10000"),
+    ("max_surge", COUNT, "2"),
     ("overload", Takes::Overload, "\"refuse\""),
     ("listen", Takes::Addresses, "[\"127.0.0.1:8000\"]"),
     ("preload", Takes::Function, "warm_up"),
@@ -130,6 +131,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_disconnect", Takes::Function, "disconnected"),
     ("on_output", Takes::Function, "printed"),
     ("on_exit", Takes::Function, "goodbye"),
+    ("on_reload", Takes::Function, "reloaded"),
     ("crate", Takes::Crate, "\"my_crate::cluster\""),
 ];
 

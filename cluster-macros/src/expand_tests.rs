@@ -49,11 +49,11 @@ fn every_argument() {
         env = ["NAME=value", "EMPTY="], args = ["--quiet", "a b"], output = "null",
         user = "nobody", group = "nogroup", restart = "on-failure", max_restarts = 0,
         restart_window = "1m", startup_timeout = "1h", drain_timeout = "250ms", max_connections = 10_000usize,
-        overload = "refuse", listen = ["127.0.0.1:8000", "unix:/run/app.sock"],
+        max_surge = 2, overload = "refuse", listen = ["127.0.0.1:8000", "unix:/run/app.sock"],
         preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
         on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_message_with = received,
         on_ask = answer, on_disconnect = disconnected, on_output = printed,
-        on_exit = goodbye, crate = "my::cluster",
+        on_exit = goodbye, on_reload = reloaded, crate = "my::cluster",
     };
     assert_snapshot!(page(
         args,

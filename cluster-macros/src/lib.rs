@@ -89,6 +89,7 @@ mod swap;
 /// | `restart_window` | duration | see `max_restarts` | `"60s"` | `CLUSTER_RESTART_WINDOW` |
 /// | `startup_timeout` | duration | a worker that is not up by then is killed, and counts as failed | `"60s"` | `CLUSTER_STARTUP_TIMEOUT` |
 /// | `drain_timeout` | duration | a worker told to leave finishes what it has; if it has not ended half a second after this, it is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
+/// | `max_surge` | a number from 1 | new workers that a reload starts at once, beside the old ones | 1 | `CLUSTER_MAX_SURGE` |
 ///
 /// ## Functions
 ///
@@ -107,6 +108,7 @@ mod swap;
 /// | `on_output` | `fn(cluster::Worker, cluster::Line)` | in the primary, for each line that a worker prints, where `output` is `"tagged"` or `"captured"` | `worker.process.stdout.on('data')` |
 /// | `on_disconnect` | `fn(cluster::Worker)` | in the primary, when its channel is closed | `cluster.on('disconnect')` |
 /// | `on_exit` | `fn(cluster::Worker, cluster::Exit)` | in the primary, when it is dead and reaped | `cluster.on('exit')` |
+/// | `on_reload` | `fn(cluster::Reload)` | in the primary, when a reload has succeeded, or has failed and left the old workers where they were | – |
 ///
 /// The primary is one thread: a callback that takes long holds up everything else that it does.
 ///

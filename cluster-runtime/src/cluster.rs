@@ -25,6 +25,7 @@ use crate::primary::lines::Line;
 use crate::primary::output::Ends;
 use crate::primary::step::{Failure, Ids};
 use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
+use crate::reload::Reload;
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::credentials::Credentials;
@@ -241,6 +242,13 @@ impl Cluster {
         self
     }
 
+    /// How many new workers a reload starts at once, beside the old ones: 1 where nothing is said. More is faster, and
+    /// needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
+    pub fn max_surge(mut self, workers: usize) -> Cluster {
+        self.settings.max_surge = workers;
+        self
+    }
+
     /// How many connections a server in a worker may have open, over all its threads; it may ask for less itself. What
     /// is past that goes to other workers, and when all are full it is a matter of [`overload`](Cluster::overload). Where nothing is said, the
     /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
@@ -341,6 +349,12 @@ impl Cluster {
     /// See [`Primary::on_exit`].
     pub fn on_exit(mut self, callback: impl FnMut(Worker, Exit) + Send + 'static) -> Cluster {
         self.callbacks.on_exit(callback);
+        self
+    }
+
+    /// See [`Primary::on_reload`].
+    pub fn on_reload(mut self, callback: impl FnMut(Reload) + Send + 'static) -> Cluster {
+        self.callbacks.on_reload(callback);
         self
     }
 

@@ -114,6 +114,7 @@ pub struct Settings {
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) max_surge: usize,
     pub(crate) overload: Overload,
     /// As it was written.
     pub(crate) listen: Vec<String>,
@@ -138,6 +139,7 @@ impl Default for Settings {
             startup_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             max_connections: None,
+            max_surge: 1,
             overload: Overload::Wait,
             listen: Vec::new(),
             addresses: Vec::new(),
@@ -234,6 +236,9 @@ impl Settings {
         if let Some(v) = one("CLUSTER_MAX_CONNECTIONS") {
             self.max_connections = Some(v.number("a number from 1 on", 1)?);
         }
+        if let Some(v) = one("CLUSTER_MAX_SURGE") {
+            self.max_surge = v.number("a number from 1 on", 1)?;
+        }
         if let Some(v) = one("CLUSTER_OVERLOAD") {
             self.overload = match v.value.as_str() {
                 "wait" => Overload::Wait,
@@ -263,6 +268,9 @@ impl Settings {
         }
         if self.threads == 0 {
             return zero("threads");
+        }
+        if self.max_surge == 0 {
+            return zero("max_surge");
         }
         if self.max_connections == Some(0) {
             return zero("max_connections");
@@ -398,6 +406,7 @@ mod tests {
         assert_eq!(with("CLUSTER_STARTUP_TIMEOUT", "1h").unwrap().startup_timeout.as_secs(), 3600);
         assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
         assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
+        assert_eq!(with("CLUSTER_MAX_SURGE", "3").unwrap().max_surge, 3);
         assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
         assert_eq!(with("CLUSTER_OVERLOAD", "wait").unwrap().overload, Overload::Wait);
     }
@@ -420,6 +429,7 @@ mod tests {
             ("CLUSTER_DRAIN_TIMEOUT", "0s"),
             ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
             ("CLUSTER_MAX_CONNECTIONS", "0"),
+            ("CLUSTER_MAX_SURGE", "0"),
             ("CLUSTER_OVERLOAD", "drop"),
         ] {
             assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");

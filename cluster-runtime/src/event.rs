@@ -167,6 +167,8 @@ pub enum Reason {
     /// It was asked to: by `disconnect`, [there](crate::Worker::disconnect) or [here](crate::ThisWorker::disconnect), or
     /// because the cluster stops.
     Asked,
+    /// A reload replaced it, and it has finished what it had.
+    Replaced,
     /// `main` returned, or the program exited, with status 0, unasked. Also what follows a SIGTERM to the worker alone.
     Finished,
     /// It exited with another status after it had been ready.
@@ -235,6 +237,7 @@ impl fmt::Display for Exit {
             (Reason::TimedOut, _) => f.write_str(", since its time was over"),
             (Reason::Killed, Some(Signal::KILL)) => f.write_str(" (out of memory?)"),
             (Reason::Asked, _) => f.write_str(", as it was asked to"),
+            (Reason::Replaced, _) => f.write_str(", replaced by a new one"),
             _ => Ok(()),
         }
     }

@@ -53,6 +53,7 @@
 //! | --- | --- |
 //! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
+//! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -92,8 +93,8 @@
 //!
 //! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_SPAWN`, `CLUSTER_CWD`,
 //! `CLUSTER_OUTPUT`, `CLUSTER_USER`, `CLUSTER_GROUP`, `CLUSTER_RESTART`, `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`,
-//! `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`, `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_OVERLOAD`. A value that can't be
-//! read ends the program before anything starts.
+//! `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`, `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`, `CLUSTER_OVERLOAD`. A
+//! value that can't be read ends the program before anything starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
 //! binds and accepts by itself, `preload` and the `primary` function run there first, and of the callbacks only
@@ -166,7 +167,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: rolling reload, upgrade in place, policies other than round robin, limits on memory or requests of a
+//! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
 //!   worker, a watch over workers that hang while they serve, socket activation.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
@@ -189,6 +190,7 @@ pub mod net;
 pub mod poem;
 mod primary;
 mod race;
+mod reload;
 mod report;
 mod role;
 mod settings;
@@ -207,8 +209,11 @@ pub use self::ipc::codec::{Codec, Coded, MessagePack};
 pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
-pub use self::primary::desk::{Worker, broadcast, disconnect, fork, fork_with, get, workers};
+pub use self::primary::desk::{
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
+};
 pub use self::primary::lines::{Line, Stream};
+pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;
 pub use self::worker::inbox::Messages;

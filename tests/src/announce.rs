@@ -3,7 +3,7 @@
 use std::process;
 use std::time::Duration;
 
-use ::cluster::{Address, Exit, Primary, Signal, Worker};
+use ::cluster::{Address, Exit, Primary, Reload, Signal, Worker};
 use serde::{Deserialize, Serialize};
 
 /// What a worker's message asks the primary for. The test gives orders over HTTP, to any worker; see
@@ -22,6 +22,8 @@ pub enum Order {
     Fork,
     /// `cluster::disconnect()`.
     DisconnectAll,
+    /// `cluster::reload()`.
+    Reload,
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
     /// End it by SIGABRT.
@@ -41,11 +43,13 @@ pub fn events(primary: &mut Primary) {
     primary.on_listening(listening);
     primary.on_disconnect(disconnect);
     primary.on_exit(exit);
+    primary.on_reload(reload);
 }
 
-/// `fork 1 slot 0 pid 123 state none`
+/// `fork 1 slot 0 pid 123 generation 1 state none`
 pub fn fork(worker: Worker) {
-    println!("fork {} slot {} pid {} state {}", worker.id(), worker.slot(), worker.pid(), state(&worker));
+    let (id, slot, pid, generation) = (worker.id(), worker.slot(), worker.pid(), worker.generation());
+    println!("fork {id} slot {slot} pid {pid} generation {generation} state {}", state(&worker));
 }
 
 /// `online 1 state online`
@@ -78,6 +82,7 @@ pub fn message(worker: Worker, order: Order) {
             ::cluster::fork();
         }
         Order::DisconnectAll => ::cluster::disconnect(),
+        Order::Reload => ::cluster::reload(),
         Order::ExitPrimary(code) => process::exit(code),
         Order::AbortPrimary => process::abort(),
     }
@@ -113,6 +118,15 @@ pub fn exit(worker: Worker, exit: Exit) {
         Duration::as_millis(&exit.lived()),
         state(&worker),
     );
+}
+
+/// `reload 2 ok`, or `reload 2 failed: …`; what is kept of it is the same.
+pub fn reload(outcome: Reload) {
+    assert_eq!(::cluster::last_reload().as_ref(), Some(&outcome));
+    match outcome.result() {
+        Ok(()) => println!("reload {} ok", outcome.generation()),
+        Err(failure) => println!("reload {} failed: {failure}", outcome.generation()),
+    }
 }
 
 fn state(worker: &Worker) -> String {

@@ -97,6 +97,41 @@ pub fn attempt(address: &str, path: &str) -> Outcome {
     }
 }
 
+/// One request after the other on one connection, as long as the other side keeps it; then on the next.
+#[derive(Debug)]
+pub struct KeptAlive {
+    address: String,
+    connection: Option<Connection>,
+}
+
+impl KeptAlive {
+    /// Connects with the first request.
+    #[must_use]
+    pub fn to(address: &str) -> Self {
+        Self { address: address.to_owned(), connection: None }
+    }
+
+    /// The next request.
+    pub fn attempt(&mut self, path: &str) -> Outcome {
+        let mut connection = match self.connection.take().map_or_else(|| Connection::open(&self.address), Ok)
+        {
+            Ok(connection) => connection,
+            Err(error) if is_refusal(&error) => return Outcome::Refused,
+            Err(_) => return Outcome::Reset,
+        };
+        if connection.write(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).is_err() {
+            return Outcome::Reset;
+        }
+        let outcome = connection.read_reply();
+        if let Outcome::Answered(reply) = &outcome
+            && !reply.head.to_ascii_lowercase().contains("connection: close")
+        {
+            self.connection = Some(connection);
+        }
+        outcome
+    }
+}
+
 fn is_refusal(error: &io::Error) -> bool {
     // NotFound is a Unix socket whose file is gone.
     matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)

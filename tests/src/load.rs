@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::client::{Outcome, attempt};
+use crate::client::{KeptAlive, Outcome, attempt};
 
 /// How the requests ended. Each is in exactly one of the counts.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Tally {
     pub timeout: usize,
     /// Answers per worker.
     pub by_worker: BTreeMap<u64, usize>,
+    /// Answers per generation of workers.
+    pub by_generation: BTreeMap<u64, usize>,
     /// Requests that were begun after some other had been refused, and were answered all the same.
     pub ok_after_refused: usize,
     /// The first few that were not answered.
@@ -70,11 +72,24 @@ impl Load {
     /// This many clients, each with one connection after the other, one request on each.
     #[must_use]
     pub fn on(address: &str, clients: usize) -> Self {
+        Self::mixed(address, clients, 0)
+    }
+
+    /// So many of these, and so many that keep their connection for as long as they are let.
+    #[must_use]
+    pub fn mixed(address: &str, one_shot: usize, kept_alive: usize) -> Self {
         let shared = Arc::new(Shared::default());
-        let clients = (0..clients)
-            .map(|_| {
+        let clients = (0..one_shot + kept_alive)
+            .map(|number| {
                 let (shared, address) = (Arc::clone(&shared), address.to_owned());
-                thread::spawn(move || while shared.once(&address) {})
+                let mut kept = KeptAlive::to(&address);
+                thread::spawn(move || {
+                    if number < one_shot {
+                        while shared.once(|| attempt(&address, "/")) {}
+                    } else {
+                        while shared.once(|| kept.attempt("/")) {}
+                    }
+                })
             })
             .collect();
         Self { shared, clients }
@@ -136,9 +151,9 @@ impl Shared {
     }
 
     /// One request; whether to go on.
-    fn once(&self, address: &str) -> bool {
+    fn once(&self, ask: impl FnOnce() -> Outcome) -> bool {
         let began = Instant::now();
-        let outcome = attempt(address, "/");
+        let outcome = ask();
         let mut state = self.lock();
         state.count(began, outcome);
         self.changed.notify_all();
@@ -161,6 +176,7 @@ impl State {
             Outcome::Answered(reply) if reply.status == 200 => {
                 tally.ok += 1;
                 *tally.by_worker.entry(reply.worker()).or_default() += 1;
+                *tally.by_generation.entry(reply.number("generation").unwrap_or(0)).or_default() += 1;
                 tally.ok_after_refused += usize::from(self.refused_at.is_some_and(|at| began > at));
             }
             Outcome::Answered(_) => tally.wrong += 1,

@@ -167,6 +167,12 @@ pub fn blocked_signals(pid: u32) -> String {
     mask.unwrap_or_else(|| panic!("no signal mask of {pid}")).trim().to_owned()
 }
 
+/// How many threads a process has.
+#[must_use]
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 /// The children of `parent` which have died and which it has not reaped.
 #[must_use]
 pub fn zombies_of(parent: u32) -> Vec<u32> {

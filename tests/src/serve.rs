@@ -48,6 +48,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
             web::get().to(|at: web::Path<(u64, i32)>| order(Order::Kill(at.0, at.1))),
         )
         .route("/fork", web::get().to(|| order(Order::Fork)))
+        .route("/reload", web::get().to(|| order(Order::Reload)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
         .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))

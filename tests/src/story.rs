@@ -55,6 +55,8 @@ pub struct Forked {
     pub slot: usize,
     /// Its process.
     pub pid: u32,
+    /// Which start of the code it belongs to.
+    pub generation: u64,
     /// Its state.
     pub state: String,
 }
@@ -103,6 +105,7 @@ impl Event {
                 id,
                 slot: of("slot")?.parse().ok()?,
                 pid: of("pid")?.parse().ok()?,
+                generation: of("generation")?.parse().ok()?,
                 state: state(),
             }),
             "online" => Self::Online { id, state: state() },

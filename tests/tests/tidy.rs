@@ -129,6 +129,8 @@ fn files_are_named_for_what_they_do() {
 fn what_decides_neither_acts_nor_looks_at_the_clock() {
     let pure = [
         "primary/step.rs",
+        "primary/reload.rs",
+        "primary/stop.rs",
         "primary/slot.rs",
         "primary/supervise.rs",
         "primary/pick.rs",

@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use super::nursery::{Answer, Start};
+use super::nursery::{Answer, Failed, Nursery, Start};
 use super::output::Ends;
 use super::slot::Id;
 use super::step::Input;
-use super::{Departure, GENERATION, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
+use super::{Departure, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
 use crate::config::Spawn;
 use crate::ipc::birth;
 use crate::report;
@@ -27,11 +27,10 @@ enum Way {
 }
 
 impl Loop {
-    pub(super) fn spawn(&mut self, id: Id, slot: usize) -> Turn {
-        if self.fleet.is_stopping() {
-            // Asked for before the stop, in the same breath.
-            desk::forget(id);
-            return self.step(Input::Unborn { id });
+    pub(super) fn spawn(&mut self, id: Id, slot: usize, generation: u64) -> Turn {
+        if self.fleet.member(id).is_none_or(|member| member.asked) {
+            // Asked for before a stop, or a reload's failure, in the same breath.
+            return self.not_to_be(id);
         }
         if let Some(fork) = desk::fork_of(id) {
             self.forks.insert(slot, fork);
@@ -45,15 +44,16 @@ impl Loop {
             Ok(output) => output,
             Err(error) => return self.unborn(id, &error),
         };
-        let way = if fork.needs_exec() { Way::Exec } else { self.way()? };
-        let (id_, generation, primary) = (id.0, GENERATION, std::process::id());
-        let newborn = Newborn { id: id_, slot, generation, channel: theirs, primary, fork, output };
+        let way = if fork.needs_exec() { Way::Exec } else { self.way(generation)? };
+        let primary = std::process::id();
+        let newborn = Newborn { id: id.0, slot, generation, channel: theirs, primary, fork, output };
         match way {
             Way::Fork => self.fork(id, ours, newborn),
             Way::Exec => self.exec(id, ours, newborn),
             Way::Nursery => {
+                let Some(nursery) = self.nurseries.of(generation) else { return self.not_to_be(id) };
                 hub::open(id, ours);
-                match self.nursery.spawn(newborn, Instant::now()) {
+                match nursery.spawn(newborn, Instant::now()) {
                     Ok(()) => Ok(()),
                     Err(error) => self.unborn(id, &error),
                 }
@@ -62,15 +62,15 @@ impl Loop {
     }
 
     /// Starts the nursery where it is needed and is not there.
-    fn way(&mut self) -> Turn<Way> {
+    fn way(&mut self, generation: u64) -> Turn<Way> {
         if self.settings.spawn == Spawn::Exec {
             return Ok(Way::Exec);
         }
         if self.preloads.is_some() {
-            if self.nursery.is_idle() {
-                self.try_nursery(Instant::now())?;
+            if self.nurseries.are_idle(generation) {
+                self.try_nursery(generation, Instant::now())?;
             }
-            return Ok(if self.nursery.is_idle() { Way::Exec } else { Way::Nursery });
+            return Ok(if self.nurseries.are_idle(generation) { Way::Exec } else { Way::Nursery });
         }
         Ok(if self.can_fork()? { Way::Fork } else { Way::Exec })
     }
@@ -153,63 +153,96 @@ impl Loop {
         self.step(Input::Unborn { id })
     }
 
+    /// A birth that was asked for is not wanted any more.
+    pub(super) fn not_to_be(&mut self, id: Id) -> Turn {
+        hub::close(id);
+        ask::closed(id);
+        self.outputs.close(id, &self.epoll)?;
+        desk::forget(id);
+        self.step(Input::Unborn { id })
+    }
+
     /// Where it can't be forked there is none, and what it was asked for is born by exec.
-    pub(super) fn start_nursery(&mut self) -> Turn {
-        if !self.can_fork()? {
-            for (id, slot) in self.nursery.forgo() {
-                self.spawn(id, slot)?;
+    pub(super) fn start_nursery(&mut self, generation: u64) -> Turn {
+        let can_fork = self.can_fork()?;
+        let nursery = self.nurseries.add(generation);
+        if !can_fork {
+            for (id, slot) in nursery.forgo() {
+                self.spawn(id, slot, generation)?;
             }
             return Ok(());
         }
-        match self.nursery.start(self.settings.startup_timeout, Instant::now())? {
+        match nursery.start(self.settings.startup_timeout, Instant::now())? {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
         }
-        Ok(self.nursery.watch(&self.epoll)?)
+        Ok(nursery.watch(&self.epoll)?)
     }
 
-    pub(super) fn nursery_answered(&mut self) -> Turn {
-        match self.nursery.hear(Instant::now()) {
+    pub(super) fn nursery_answered(&mut self, generation: u64) -> Turn {
+        let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
+        match nursery.hear(Instant::now()) {
             Some(answer) => self.answered(answer),
-            None => Ok(self.nursery.unhear_deaf(&self.epoll)?),
+            None => Ok(nursery.unhear_deaf(&self.epoll)?),
         }
     }
 
     fn answered(&mut self, answer: Answer) -> Turn {
         match answer {
-            Answer::Ready => Ok(()),
+            Answer::Ready | Answer::Failed { .. } => Ok(()),
             Answer::Born { id, pid } => self.born(Id(id), pid),
             Answer::Unborn { id, why } => self.unborn(Id(id), &why),
         }
     }
 
-    pub(super) fn nursery_died(&mut self) -> Turn {
+    pub(super) fn nursery_died(&mut self, generation: u64) -> Turn {
         // Its answers first: a birth it told of has happened.
-        while let Some(answer) = self.nursery.hear(Instant::now()) {
+        while let Some(answer) =
+            self.nurseries.of(generation).and_then(|nursery| nursery.hear(Instant::now()))
+        {
             self.answered(answer)?;
         }
-        self.nursery.unwatch(&self.epoll)?;
+        let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
+        nursery.unwatch(&self.epoll)?;
         let stopping = self.fleet.is_stopping();
-        match self.nursery.reap(stopping, Instant::now()) {
-            Some(Ok(told)) if !stopping => {
+        let told = nursery.reap(stopping, Instant::now());
+        if nursery.is_retired() && nursery.is_gone() {
+            let unborn = nursery.stop();
+            self.nurseries.remove(generation);
+            return unborn.into_iter().try_for_each(|id| self.not_to_be(id));
+        }
+        match told {
+            None => return Ok(()),
+            Some(_) if stopping => {}
+            // A reload does not wait for what fails: the old generation, and its nursery, are there.
+            Some(Ok(told) | Err(Failed { told, .. })) if self.fleet.reloading() == Some(generation) => {
+                return self.step(Input::Barren { generation, why: told });
+            }
+            Some(Ok(told)) => {
                 report::error(format_args!("the nursery {told}; another takes its place"));
             }
             Some(Err(failed)) => {
                 self.preload_failed = Some(failed);
                 return self.step(Input::Stop { signal: None });
             }
-            _ => {}
         }
-        // One that was asked for may have been born without our being told. It is to find its channel closed and go;
-        // the one that the next nursery makes gets another.
-        for id in self.nursery.renew() {
-            match scm::stream_pair() {
+        self.renew_births(generation)
+    }
+
+    /// One that was asked for may have been born without our being told. It is to find its channel closed and go;
+    /// the one that the next nursery makes gets another.
+    fn renew_births(&mut self, generation: u64) -> Turn {
+        let renewed = self.nurseries.of(generation).map(Nursery::renew).unwrap_or_default();
+        for id in renewed {
+            let pair = scm::stream_pair();
+            let Some(nursery) = self.nurseries.of(generation) else { break };
+            match pair {
                 Ok((ours, theirs)) => {
                     hub::open(id, ours);
-                    self.nursery.give(id, theirs);
+                    nursery.give(id, theirs);
                 }
                 Err(error) => {
-                    self.nursery.cancel(id);
+                    nursery.cancel(id);
                     self.unborn(id, &error)?;
                 }
             }
@@ -217,19 +250,21 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn tick_nursery(&mut self, now: Instant) -> Turn {
-        if self.nursery.tick(now) {
-            self.try_nursery(now)?;
+    pub(super) fn tick_nurseries(&mut self, now: Instant) -> Turn {
+        for generation in self.nurseries.generations() {
+            if self.nurseries.of(generation).is_some_and(|nursery| nursery.tick(now)) {
+                self.try_nursery(generation, now)?;
+            }
         }
         Ok(())
     }
 
-    fn try_nursery(&mut self, now: Instant) -> Turn {
-        match self.start_nursery() {
+    fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
+        match self.start_nursery(generation) {
             // The workers that live serve on.
             Err(Departure::Broken(error)) => {
                 report::error(format_args!("starting the nursery: {error}; it is tried again"));
-                self.nursery.later(now);
+                self.nurseries.add(generation).later(now);
                 Ok(())
             }
             started => started,

@@ -16,6 +16,7 @@ use super::lines::Line;
 use super::own;
 use crate::event::{Address, Exit, Signal};
 use crate::ipc::channel::{self, Encoded};
+use crate::reload::Reload;
 use crate::report;
 
 /// Longer than this, and the loop says whose fault it is that nobody was served.
@@ -53,6 +54,7 @@ pub struct Primary {
     output: Vec<Box<dyn FnMut(Worker, Line) + Send>>,
     disconnect: Vec<OfWorker>,
     exit: Vec<Box<dyn FnMut(Worker, Exit) + Send>>,
+    reload: Vec<Box<dyn FnMut(Reload) + Send>>,
     signal: Vec<(Signal, Box<dyn FnMut() + Send>)>,
     timers: Vec<Timer>,
 }
@@ -134,7 +136,12 @@ impl Primary {
         self.exit.push(Box::new(callback));
     }
 
-    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT and SIGQUIT. What
+    /// When a reload has ended, well or not; once for each that began. Node has no word for it.
+    pub fn on_reload(&mut self, callback: impl FnMut(Reload) + Send + 'static) {
+        self.reload.push(Box::new(callback));
+    }
+
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT and SIGHUP. What
     /// is sent to workers here arrives before they are told to finish. Any other signal has no effect but the callback.
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///
@@ -201,6 +208,12 @@ impl Primary {
         own::exited(worker, exit);
         for callback in &mut self.exit {
             guard("on_exit", || callback(worker.clone(), exit.clone()));
+        }
+    }
+
+    pub(crate) fn reloaded(&mut self, outcome: &Reload) {
+        for callback in &mut self.reload {
+            guard("on_reload", || callback(outcome.clone()));
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::desk::{self, Worker};
+use super::desk::Worker;
 use super::slot::Id;
 use super::step::Input;
-use super::{Ending, Hint, Loop, Turn, ask, hub};
+use super::{Ending, Hint, Loop, Turn, hub};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
@@ -52,14 +52,7 @@ impl Loop {
     pub(super) fn stop_listening(&mut self) -> Turn {
         self.door.close(&self.listeners, &mut self.lanes, &self.epoll);
         self.move_connections(Instant::now());
-        for id in self.nursery.stop() {
-            hub::close(id);
-            ask::closed(id);
-            self.outputs.close(id, &self.epoll)?;
-            desk::forget(id);
-            self.step(Input::Unborn { id })?;
-        }
-        Ok(())
+        self.nurseries.stop().into_iter().try_for_each(|id| self.not_to_be(id))
     }
 
     /// Gives connections on to whoever has room. At a stop, until all who were let in have been handed off: then there
@@ -81,9 +74,9 @@ impl Loop {
         if !self.fleet.is_over() {
             return None;
         }
-        if !self.nursery.is_gone() {
+        if !self.nurseries.are_gone() {
             // Its end is waited for, that no zombie is left; and it has been sent a SIGKILL, or is sent one now.
-            self.nursery.stop();
+            self.nurseries.stop();
             return None;
         }
         self.move_connections(Instant::now());
@@ -107,7 +100,7 @@ impl Loop {
 /// Says how a worker ended.
 pub(super) fn tell_exit(worker: &Worker, exit: &Exit) {
     let (id, slot, pid) = (worker.id(), worker.slot(), worker.pid());
-    if exit.reason() == Reason::Asked {
+    if matches!(exit.reason(), Reason::Asked | Reason::Replaced) {
         report::info(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
     } else {
         report::error(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));

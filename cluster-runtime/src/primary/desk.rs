@@ -21,6 +21,7 @@ use crate::event::{Exit, Signal, State};
 use crate::fork::Fork;
 use crate::ipc::channel::Encoded;
 use crate::ipc::frame::Head;
+use crate::reload::Reload;
 
 thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
@@ -31,6 +32,7 @@ struct Desk {
     ids: Ids,
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
+    last_reload: Option<Reload>,
     /// What those are to be given that [`fork`] and [`fork_with`] were asked for.
     forks: BTreeMap<Id, Fork>,
     /// There is no primary: what is ordered can only be told to this very process.
@@ -51,6 +53,7 @@ pub struct Worker {
 struct Record {
     slot: Note<usize>,
     pid: Note<u32>,
+    generation: Note<u64>,
     state: Note<State>,
     connected: Note<bool>,
     asked: Note<bool>,
@@ -97,6 +100,7 @@ impl Worker {
         let record = Record { here: Some(alone), ..Record::default() };
         record.connected.set(true);
         record.pid.set(std::process::id());
+        record.generation.set(1);
         record.state.set(State::Listening);
         Worker { id: Id(1), record: Arc::new(record) }
     }
@@ -116,9 +120,9 @@ impl Worker {
         self.record.pid.get()
     }
 
-    /// Which start of the code it belongs to: 1, since there are no reloads yet.
+    /// Which start of the code it belongs to: 1, and one more with each reload. Known from the event `fork` on, 0 before.
     pub fn generation(&self) -> u64 {
-        super::GENERATION
+        self.record.generation.get()
     }
 
     /// What it is doing. Node: `worker.state`.
@@ -325,9 +329,33 @@ pub fn disconnect() {
     order(Input::Stop { signal: None });
 }
 
+/// Replaces all workers by new ones, one after the other, as SIGHUP does: returns at once, and the outcome comes to
+/// [`on_reload`](crate::Primary::on_reload). Asked for while one runs, one more follows, however often it was. Without
+/// effect outside of the primary; unclustered it says so. Node has no word for it.
+pub fn reload() {
+    order(Input::Reload);
+}
+
+/// How the last reload ended, if there was one; in the primary.
+pub fn last_reload() -> Option<Reload> {
+    DESK.with_borrow(|desk| desk.as_ref()?.last_reload.clone())
+}
+
+/// Notes how a reload ended.
+pub(super) fn reloaded(outcome: Reload) {
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.last_reload = Some(outcome);
+        }
+    });
+}
+
 /// Puts something on the tray.
 pub(super) fn order(input: Input) {
     DESK.with_borrow_mut(|desk| match desk {
+        Some(desk) if desk.unclustered && matches!(input, Input::Reload) => crate::report::warn(
+            format_args!("cluster::reload() does nothing here: the program runs unclustered"),
+        ),
         Some(desk) if desk.unclustered => signal_here(Signal::TERM),
         Some(desk) => desk.tray.push_back(input),
         None => {}
@@ -349,6 +377,7 @@ pub(crate) fn open(ids: Ids) {
         ids,
         workers: BTreeMap::new(),
         tray: VecDeque::new(),
+        last_reload: None,
         forks: BTreeMap::new(),
         unclustered: false,
     }));
@@ -361,7 +390,7 @@ pub(crate) fn open_unclustered(alone: Alone) {
     let ids = Ids::default();
     ids.next();
     let (tray, forks) = (VecDeque::new(), BTreeMap::new());
-    DESK.set(Some(Desk { ids, workers, tray, forks, unclustered: true }));
+    DESK.set(Some(Desk { ids, workers, tray, last_reload: None, forks, unclustered: true }));
 }
 
 /// Closes it: the cluster has ended, or this is a child.
@@ -398,6 +427,7 @@ pub(crate) fn update(fleet: &Fleet) {
         for (id, member) in fleet.members() {
             let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };
             worker.record.slot.set(member.slot);
+            worker.record.generation.set(member.generation);
             worker.record.state.set(member.state());
             worker.record.connected.set(member.connected);
             worker.record.asked.set(member.asked);

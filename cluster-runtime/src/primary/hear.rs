@@ -82,7 +82,7 @@ impl Loop {
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
             ToPrimary::Unlisten { lane } => self.lanes.end(id, lane),
             ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
-            ToPrimary::Ready => self.is_ready(id)?,
+            ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
         }
@@ -196,8 +196,7 @@ impl Loop {
                 let (listener, serves) = (bound.listener, socket.is_some());
                 hub::tell(id, &ToWorker::Bound { call, result: Ok(bound) }, socket);
                 if serves && self.fleet.member(id).is_some_and(|member| !member.life.is_leaving()) {
-                    self.is_ready(id)?;
-                    self.announce(id, listener);
+                    self.is_ready(id, vec![listener])?;
                 }
             }
             Err(error) => hub::tell(id, &ToWorker::Bound { call, result: Err((&error).into()) }, None),
@@ -234,11 +233,18 @@ impl Loop {
             self.lanes.end(id, lane);
             return Ok(());
         }
-        self.is_ready(id)?;
+        self.is_ready(id, listeners)
+    }
+
+    /// It is up, and listens to these. That is told of first: in a reload, much follows from it.
+    fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
+        let effects = self.decide(Input::Ready { id });
         for listener in listeners {
             self.announce(id, listener);
         }
-        Ok(())
+        self.perform(effects)?;
+        self.listeners.succeeded((self.slot_of(id), id), Instant::now());
+        self.release_held(id)
     }
 
     fn announce(&mut self, id: Id, listener: ListenerId) {
@@ -250,12 +256,6 @@ impl Loop {
             report::info(format_args!("worker {} (slot {slot}, pid {pid}) listens on {address}", id.0));
             self.callbacks.listened(&worker, &address);
         }
-    }
-
-    fn is_ready(&mut self, id: Id) -> Turn {
-        self.step(Input::Ready { id })?;
-        self.listeners.succeeded((self.slot_of(id), id), Instant::now());
-        self.release_held(id)
     }
 
     fn slot_of(&self, id: Id) -> usize {

@@ -19,8 +19,8 @@ pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
     identity: u64,
-    /// Who has a use for it, by slot. Closed when there is nobody.
-    holders: BTreeMap<usize, Holder>,
+    /// Who has a use for it. Closed when there is nobody.
+    holders: BTreeMap<Id, Holder>,
     /// Other processes may have it too: whoever gave it to a worker, or to the program.
     shared: bool,
     /// Bound before the first worker was there, and until the end.
@@ -31,7 +31,7 @@ pub(crate) struct Listener {
 /// A worker that holds a listener; or, when it is dead, its place, kept for its successor.
 #[derive(Debug)]
 struct Holder {
-    worker: Id,
+    slot: usize,
     /// How often it has it: it may ask for it again before its word arrives that it gives it up.
     times: u32,
     /// Not for longer.
@@ -158,10 +158,9 @@ impl Listeners {
     }
 
     /// A worker gives one up.
-    pub(crate) fn unbind(&mut self, (slot, worker): Who, id: ListenerId, now: Instant) {
+    pub(crate) fn unbind(&mut self, (_, worker): Who, id: ListenerId, now: Instant) {
         let listener = self.listeners.get_mut(&id);
-        let holder = listener.and_then(|listener| listener.holders.get_mut(&slot));
-        if let Some(holder) = holder.filter(|holder| holder.worker == worker) {
+        if let Some(holder) = listener.and_then(|listener| listener.holders.get_mut(&worker)) {
             holder.times = holder.times.saturating_sub(1);
             if holder.times == 0 {
                 holder.until = Some(now + LINGER);
@@ -185,18 +184,17 @@ impl Listeners {
     /// A worker is up: what its predecessor had, and it does not ask for, is given up.
     pub(crate) fn succeeded(&mut self, (slot, successor): Who, now: Instant) {
         for listener in self.listeners.values_mut() {
-            let holder = listener.holders.get_mut(&slot);
-            if let Some(holder) = holder.filter(|holder| holder.worker != successor) {
+            let others = listener.holders.iter_mut().filter(|(worker, _)| **worker != successor);
+            for (_, holder) in others.filter(|(_, holder)| holder.slot == slot) {
                 holder.until.get_or_insert(now + SETTLE);
             }
         }
     }
 
     /// A worker is dead: what it had, also what it had just given up, is kept for its successor.
-    pub(crate) fn bereave(&mut self, (slot, worker): Who) {
+    pub(crate) fn bereave(&mut self, (_, worker): Who) {
         for listener in self.listeners.values_mut() {
-            let holder = listener.holders.get_mut(&slot);
-            if let Some(holder) = holder.filter(|holder| holder.worker == worker) {
+            if let Some(holder) = listener.holders.get_mut(&worker) {
                 holder.until = None;
                 self.stirred = true;
             }
@@ -214,19 +212,19 @@ impl Listeners {
         if !self.stirred && self.deadline().is_none_or(|deadline| deadline > now) {
             return Vec::new();
         }
-        let held = |holder: &Holder| match holder.until {
+        let held = |worker: &Id, holder: &Holder| match holder.until {
             Some(until) => until > now,
-            None => somebody_comes || lives(holder.worker),
+            None => somebody_comes || lives(*worker),
         };
         let left = |listener: &mut Listener| {
-            listener.holders.retain(|_, holder| held(holder));
+            listener.holders.retain(|worker, holder| held(worker, holder));
             listener.holders.is_empty() && !listener.fixed
         };
         let left: Vec<_> = self.listeners.extract_if(.., |_, listener| left(listener)).collect();
         self.keys.retain(|_, id| self.listeners.contains_key(id));
         // As long as a place is kept for somebody who may come, whoever comes or does not is to be looked for.
-        let kept = |holder: &Holder| holder.until.is_none() && !lives(holder.worker);
-        self.stirred = self.listeners.values().flat_map(|listener| listener.holders.values()).any(kept);
+        let kept = |(worker, holder): (&Id, &Holder)| holder.until.is_none() && !lives(*worker);
+        self.stirred = self.listeners.values().flat_map(|listener| &listener.holders).any(kept);
         left
     }
 
@@ -236,9 +234,9 @@ impl Listeners {
         holders.filter_map(|holder| holder.until).min()
     }
 
-    pub(crate) fn is_held_by(&self, id: ListenerId, (slot, worker): Who) -> bool {
-        let holder = self.listeners.get(&id).and_then(|listener| listener.holders.get(&slot));
-        holder.is_some_and(|holder| holder.worker == worker && holder.times > 0)
+    pub(crate) fn is_held_by(&self, id: ListenerId, (_, worker): Who) -> bool {
+        let holder = self.listeners.get(&id).and_then(|listener| listener.holders.get(&worker));
+        holder.is_some_and(|holder| holder.times > 0)
     }
 
     /// Closes one that can't be used.
@@ -288,10 +286,7 @@ impl Listeners {
 
     fn hold(&mut self, id: ListenerId, (slot, worker): Who) {
         let Some(listener) = self.listeners.get_mut(&id) else { return };
-        let holder = listener.holders.entry(slot).or_insert(Holder { worker, times: 0, until: None });
-        if holder.worker != worker {
-            *holder = Holder { worker, times: 0, until: None };
-        }
+        let holder = listener.holders.entry(worker).or_insert(Holder { slot, times: 0, until: None });
         holder.times += 1;
         holder.until = None;
     }

@@ -12,7 +12,8 @@ use self::accept::Door;
 use self::callback::Primary;
 use self::lane::Lanes;
 use self::listen::Listeners;
-use self::nursery::{Cradle, Nursery};
+use self::nurseries::Nurseries;
+use self::nursery::Cradle;
 use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
@@ -33,24 +34,25 @@ mod births;
 pub(crate) mod callback;
 mod deaths;
 pub(crate) mod desk;
+mod generations;
 mod hear;
 mod hub;
 mod lane;
 pub(crate) mod lines;
 mod listen;
+mod nurseries;
 mod nursery;
 mod outlet;
 pub(crate) mod output;
 mod own;
 mod pick;
 mod relay;
+mod reload;
 mod slot;
 mod source;
 pub(crate) mod step;
+mod stop;
 mod supervise;
-
-/// The only one there is: a reload, which will make others, is not built yet.
-pub(crate) const GENERATION: u64 = 1;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -125,7 +127,7 @@ pub(crate) struct Loop {
     somebody_bound: bool,
     callbacks: Primary,
     preloads: Option<Preloads>,
-    nursery: Nursery,
+    nurseries: Nurseries,
     preload_failed: Option<nursery::Failed>,
     outputs: Outputs,
     /// Who workers by exec become; those that are forked do so themselves.
@@ -150,9 +152,10 @@ impl Loop {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
@@ -169,7 +172,7 @@ impl Loop {
             somebody_bound: false,
             callbacks,
             preloads,
-            nursery: Nursery::default(),
+            nurseries: Nurseries::default(),
             preload_failed: None,
             settings,
             outputs,
@@ -186,7 +189,7 @@ impl Loop {
         self.bind_all()?;
         self.check_output();
         if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
-            self.start_nursery()?;
+            self.start_nursery(self.fleet.generation())?;
         }
         self.step(Input::Start { workers })?;
         loop {
@@ -208,8 +211,8 @@ impl Loop {
                     Source::Lane(id) => self.lanes.writable(id, &self.epoll),
                     Source::Channel(id) => self.listen_to(id)?,
                     Source::Child(id) => self.reap(id)?,
-                    Source::NurseryAnswer => self.nursery_answered()?,
-                    Source::NurseryChild => self.nursery_died()?,
+                    Source::NurseryAnswer(generation) => self.nursery_answered(generation)?,
+                    Source::NurseryChild(generation) => self.nursery_died(generation)?,
                     Source::Output(id, stream) => self.listen_to_output(id, stream)?,
                     Source::Outlet(index) => self.outputs.writable(index),
                 }
@@ -243,7 +246,7 @@ impl Loop {
         for child in self.children.values() {
             child.end_now()?;
         }
-        self.nursery.end_now()?;
+        self.nurseries.end_now()?;
         self.listeners.close();
         ask::end();
         self.outputs.finish();
@@ -262,15 +265,24 @@ impl Loop {
     }
 
     fn step(&mut self, input: Input) -> Turn {
+        let effects = self.decide(input);
+        self.perform(effects)
+    }
+
+    fn decide(&mut self, input: Input) -> Vec<Effect> {
         let forked = if let Input::Fork { id } = input { Some(id) } else { None };
         let effects = self.fleet.step(input, Instant::now());
         desk::update(&self.fleet);
         if let Some(id) = forked.filter(|id| self.fleet.member(*id).is_none()) {
             desk::forget(id);
         }
+        effects
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Turn {
         for effect in effects {
             match effect {
-                Effect::Spawn { id, slot } => self.spawn(id, slot)?,
+                Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
                 Effect::Drain { id } => self.drain(id),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
@@ -278,6 +290,8 @@ impl Loop {
                 Effect::Throttled { slot, delay } => report::warn(format_args!(
                     "slot {slot} is filled again in {delay:.1?}: its workers die before they have served"
                 )),
+                Effect::Reloading { generation } => self.reloading(generation)?,
+                Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
             }
         }
         Ok(())
@@ -333,9 +347,13 @@ impl Loop {
             let input = match signal {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
+                Signal::HUP => Input::Reload,
                 _ => continue,
             };
-            self.tell_stop(signal);
+            match signal {
+                Signal::HUP => self.tell_reload(),
+                _ => self.tell_stop(signal),
+            }
             self.step(input)?;
         }
         Ok(())
@@ -357,7 +375,7 @@ impl Loop {
         ask::tick(now);
         self.lanes.tick(now);
         self.release_all_held(now)?;
-        self.tick_nursery(now)?;
+        self.tick_nurseries(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
         }
@@ -365,7 +383,7 @@ impl Loop {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let own = [self.fleet.deadline(), self.nursery.deadline(), self.callbacks.deadline()];
+        let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let own = own.into_iter().chain([ask::deadline()]);
         let way = [self.door.deadline(), self.lanes.deadline()];
         let listening = [self.held.deadline(), self.listeners.deadline()];

@@ -45,6 +45,10 @@ struct Spawn {
 pub(crate) enum Answer {
     /// Preload is done.
     Ready,
+    /// It failed, and why; the process ends.
+    Failed {
+        why: String,
+    },
     Born {
         id: u64,
         pid: u32,
@@ -61,12 +65,17 @@ const LARGEST: usize = 4096;
 /// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
 const LARGEST_SPAWN: usize = 96 * 1024;
 
-/// How long a nursery that has closed its socket may take to end.
+/// How much of what a failed preload says is told.
+const LONGEST_WORDS: usize = 1000;
+
+/// How long a nursery that has closed its socket, or is to go, may take to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// The primary's side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Nursery {
+    /// Of its workers.
+    generation: u64,
     process: Option<Process>,
     /// Births asked for and not yet answered; the worker's end of its channel stays with us until then.
     births: BTreeMap<Id, Asked>,
@@ -74,6 +83,8 @@ pub(crate) struct Nursery {
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
     was_ready: bool,
+    /// Another has taken its place: it has no more births, and until then to end.
+    retired: Option<Instant>,
 }
 
 /// A birth that was asked for.
@@ -98,6 +109,8 @@ struct Process {
     within: Duration,
     started: Instant,
     late: bool,
+    /// Why preload failed.
+    words: Option<String>,
     /// It has closed its end of the socket.
     deaf_since: Option<Instant>,
     /// Its socket is in the epoll set.
@@ -111,6 +124,18 @@ pub(crate) enum Start {
 }
 
 impl Nursery {
+    pub(crate) fn new(generation: u64) -> Nursery {
+        Nursery {
+            generation,
+            process: None,
+            births: BTreeMap::new(),
+            streak: Streak::default(),
+            start_at: None,
+            was_ready: false,
+            retired: None,
+        }
+    }
+
     /// Forks the nursery.
     pub(crate) fn start(&mut self, within: Duration, now: Instant) -> io::Result<Start> {
         self.start_at = None;
@@ -128,6 +153,7 @@ impl Nursery {
                     within,
                     started: now,
                     late,
+                    words: None,
                     deaf_since: None,
                     heard: false,
                 });
@@ -139,8 +165,8 @@ impl Nursery {
     /// Waits for its end and its answers from now on.
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
-        epoll.add(&process.child, Source::NurseryChild.name(), Interest::Read)?;
-        epoll.add(&process.socket, Source::NurseryAnswer.name(), Interest::Read)?;
+        epoll.add(&process.child, Source::NurseryChild(self.generation).name(), Interest::Read)?;
+        epoll.add(&process.socket, Source::NurseryAnswer(self.generation).name(), Interest::Read)?;
         process.heard = true;
         Ok(())
     }
@@ -198,6 +224,7 @@ impl Nursery {
                 self.was_ready = true;
                 process.ready = true;
             }
+            Answer::Failed { why } => process.words = Some(why.clone()),
             Answer::Born { id, .. } => {
                 self.streak.reset();
                 self.births.remove(&Id(*id));
@@ -245,6 +272,23 @@ impl Nursery {
         self.births.remove(&id);
     }
 
+    /// Another takes its place. It answers what it was asked, and goes. Yields the births that it was not told of.
+    pub(crate) fn retire(&mut self, now: Instant) -> Vec<Id> {
+        self.start_at = None;
+        self.retired = Some(now + END_WITHIN);
+        if let Some(process) = &self.process
+            && rustix::net::shutdown(&process.socket, rustix::net::Shutdown::Write).is_err()
+        {
+            // Its end is on its way already, or comes now.
+            process.kill();
+        }
+        self.births.extract_if(.., |_, asked| asked.told.is_none()).map(|(id, _)| id).collect()
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.is_some()
+    }
+
     /// Its end, if it has ended, in words; it is started again later unless `stopping`. `Err`: there never was one
     /// that could preload, and there never will.
     pub(crate) fn reap(&mut self, stopping: bool, now: Instant) -> Option<Result<String, Failed>> {
@@ -252,7 +296,10 @@ impl Nursery {
         let (told, status) = match process.child.reap() {
             Ok(None) => return None,
             Ok(Some(_)) if process.late => ("was not done in time (startup_timeout)".to_owned(), 1),
-            Ok(Some(Status::Code(code))) => (format!("exited with status {code}"), code.max(1)),
+            Ok(Some(Status::Code(code))) => {
+                let words = process.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                (format!("exited with status {code}{words}"), code.max(1))
+            }
             Ok(Some(Status::Signal(signal))) => (
                 crate::event::Signal::from_raw(signal).map_or_else(
                     || format!("was killed by signal {signal}"),
@@ -263,7 +310,7 @@ impl Nursery {
             Err(error) => (format!("is lost: {error}"), 1),
         };
         self.process = None;
-        if stopping {
+        if stopping || self.is_retired() {
             return Some(Ok(told));
         }
         if !self.was_ready {
@@ -276,6 +323,9 @@ impl Nursery {
     /// When it is to be started, or has taken too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = self.process.as_ref().filter(|process| !process.late).and_then(|process| {
+            if self.retired.is_some() {
+                return self.retired;
+            }
             if let Some(deaf) = process.deaf_since {
                 return Some(deaf + END_WITHIN);
             }
@@ -372,14 +422,18 @@ impl Cradle {
 
     /// Borrowed, so that its end of the socket closes only with the process: the primary takes that for its end.
     fn try_serve(&self, preload: Preload, signals: Signals) -> io::Result<Newborn> {
-        signal::ignore_interrupt()?;
+        signal::ignore_terminal()?;
         signals.restore()?;
         process::signal_on_parent_death()?;
         if process::parent() != self.primary {
             std::process::exit(0);
         }
         process::forget_service_manager();
-        preload().map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
+        if let Err(why) = preload() {
+            let told: String = why.chars().take(LONGEST_WORDS).collect();
+            self.answer(&Answer::Failed { why: told })?;
+            return Err(io::Error::other(format!("preload failed: {why}")));
+        }
         fork::single_threaded().map_err(|error| {
             io::Error::other(format!(
                 "preload left a thread running: {error}; let preload join what it starts"

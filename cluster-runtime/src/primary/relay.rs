@@ -1,7 +1,7 @@
 //! What workers say to each other and to the user's callbacks: passed on, or given to them.
 
 use super::hub;
-use super::slot::{Id, Life, Member};
+use super::slot::Id;
 use super::{Loop, ask, desk};
 use crate::error::SendError;
 use crate::ipc::channel::{Encoded, Packet};
@@ -40,12 +40,10 @@ impl Loop {
                 .collect(),
             slot => {
                 let slot = usize::from(slot);
-                // Whoever is to stay, where a slot has a worker that leaves and one that comes.
-                let leaves =
-                    |member: &Member| !matches!(member.life, Life::Draining { .. } | Life::Killed { .. });
-                let of_slot = members.filter(|(_, member)| member.slot == slot);
-                let one = of_slot.max_by_key(|(id, member)| (leaves(member), *id));
-                untold(slot, one.map_or(Err(SendError::Closed), |(id, _)| told(id))).into_iter().collect()
+                // In a reload a slot has two workers, and is one's.
+                let holder = self.fleet.holder(slot);
+                let one = members.map(|(id, _)| id).find(|id| holder == Some(*id));
+                untold(slot, one.map_or(Err(SendError::Closed), told)).into_iter().collect()
             }
         };
         let body = match lost.is_empty() {

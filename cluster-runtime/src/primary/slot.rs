@@ -53,12 +53,15 @@ impl Life {
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) slot: usize,
+    pub(crate) generation: u64,
     pub(crate) life: Life,
     pub(crate) born: Instant,
     /// Its process was made.
     pub(crate) exists: bool,
     /// Its end was asked for, by either side.
     pub(crate) asked: bool,
+    /// By a reload: another has its slot.
+    pub(crate) replaced: bool,
     /// Its code runs.
     pub(crate) online: bool,
     /// Its channel is open.
@@ -73,14 +76,16 @@ pub(crate) struct Member {
 const STEADY: Duration = Duration::from_secs(5);
 
 impl Member {
-    pub(crate) fn unborn(slot: usize, first: bool, now: Instant) -> Member {
+    pub(crate) fn unborn(slot: usize, generation: u64, first: bool, now: Instant) -> Member {
         Member {
             slot,
+            generation,
             life: Life::Unborn,
             born: now,
             exists: false,
             online: false,
             asked: false,
+            replaced: false,
             connected: true,
             proven: false,
             first,
@@ -124,6 +129,7 @@ impl Member {
     pub(crate) fn exit(&self, status: ExitStatus, now: Instant) -> Exit {
         let reason = match status {
             _ if matches!(self.life, Life::Killed { overdue: true, .. }) => Reason::TimedOut,
+            _ if self.replaced => Reason::Replaced,
             _ if self.asked => Reason::Asked,
             // A worker that was sent a SIGTERM drains and exits with 0: that is what the signal is for.
             _ if self.ready().is_none() => Reason::NotStarted,

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::reload::Reloads;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
 use crate::config::Restart;
 use crate::event::{Exit, ExitStatus, Signal};
+use crate::reload::Reload;
 
 /// What happened.
 #[derive(Debug)]
@@ -66,6 +68,13 @@ pub(crate) enum Input {
         id: Id,
         signal: Signal,
     },
+    /// All workers are to be replaced by new ones.
+    Reload,
+    /// There will be no births of this generation.
+    Barren {
+        generation: u64,
+        why: String,
+    },
     /// The cluster is to end, gracefully; asked a second time, now.
     Stop {
         signal: Option<Signal>,
@@ -84,6 +93,7 @@ pub(crate) enum Effect {
     Spawn {
         id: Id,
         slot: usize,
+        generation: u64,
     },
     /// Tell it to finish, and end its lanes.
     Drain {
@@ -101,6 +111,12 @@ pub(crate) enum Effect {
         slot: usize,
         delay: Duration,
     },
+    /// Births of this generation will be asked for: let there be what it needs.
+    Reloading {
+        generation: u64,
+    },
+    /// Say how it ended.
+    Reloaded(Reload),
 }
 
 /// What a user hears of it.
@@ -120,6 +136,8 @@ pub(crate) struct Rules {
     pub(crate) restart_window: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    /// How many new workers may come at once in a reload.
+    pub(crate) max_surge: usize,
 }
 
 /// The time a worker has to end by itself when its drain is over, before it is killed.
@@ -150,7 +168,7 @@ pub(crate) enum Failure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     Stopping,
     /// Everybody was sent SIGKILL.
@@ -158,26 +176,27 @@ enum Phase {
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    holder: Option<Id>,
-    refill_at: Option<Instant>,
+pub(super) struct Slot {
+    pub(super) holder: Option<Id>,
+    pub(super) refill_at: Option<Instant>,
     streak: Streak,
 }
 
 /// All workers, and what is to become of them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    rules: Rules,
-    ids: Ids,
-    slots: Vec<Slot>,
-    members: BTreeMap<Id, Member>,
+    pub(super) rules: Rules,
+    pub(super) ids: Ids,
+    pub(super) slots: Vec<Slot>,
+    pub(super) members: BTreeMap<Id, Member>,
     deaths: Deaths,
-    phase: Phase,
+    pub(super) reloads: Reloads,
+    pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means now.
     signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
     has_served: bool,
-    failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
 }
 
 impl Fleet {
@@ -188,6 +207,7 @@ impl Fleet {
             slots: Vec::new(),
             members: BTreeMap::new(),
             deaths: Deaths::default(),
+            reloads: Reloads::default(),
             phase: Phase::Running,
             signalled: false,
             has_served: false,
@@ -258,13 +278,15 @@ impl Fleet {
             Input::Born { id } => self.born(id, now, &mut out),
             Input::Unborn { id } => self.gone(id, ExitStatus::Unknown, now, &mut out),
             Input::Online { id } => self.online(id, &mut out),
-            Input::Ready { id } => self.ready(id, now),
+            Input::Ready { id } => self.ready(id, now, &mut out),
             Input::Proven { id } => self.proven(id),
             Input::Leave { id, voluntary } => self.drain(id, voluntary, now, &mut out),
             Input::Disconnect { id } => self.drain(id, true, now, &mut out),
             Input::Closed { id } => self.closed(id, now, &mut out),
             Input::Exited { id, status } => self.gone(id, status, now, &mut out),
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
+            Input::Reload => self.want_reload(),
+            Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
             Input::Stop { signal } => {
                 let signalled_before = self.signalled;
                 self.signalled |= signal.is_some();
@@ -281,6 +303,7 @@ impl Fleet {
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
+        self.roll(now, &mut out);
         out
     }
 
@@ -290,14 +313,16 @@ impl Fleet {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        self.fill(slot, id, first, now, out);
+        let generation = self.reloads.current();
+        self.fill(slot, Member::unborn(slot, generation, first, now), id, out);
     }
 
-    fn fill(&mut self, slot: usize, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
+    fn fill(&mut self, slot: usize, member: Member, id: Id, out: &mut Vec<Effect>) {
+        let generation = member.generation;
         self.slots[slot].holder = Some(id);
         self.slots[slot].refill_at = None;
-        self.members.insert(id, Member::unborn(slot, first, now));
-        out.push(Effect::Spawn { id, slot });
+        self.members.insert(id, member);
+        out.push(Effect::Spawn { id, slot, generation });
     }
 
     /// A member that something may be heard of: its process was made, and its channel has not ended.
@@ -331,11 +356,12 @@ impl Fleet {
         out.push(Effect::Publish(Event::Online(id)));
     }
 
-    fn ready(&mut self, id: Id, now: Instant) {
+    fn ready(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.heard(id) else { return };
         if let Life::Starting { .. } | Life::Online { .. } = member.life {
             member.life = Life::Ready { since: now };
             self.has_served = true;
+            self.take_over(id, now, out);
         }
     }
 
@@ -345,7 +371,7 @@ impl Fleet {
         self.slots[member.slot].streak.reset();
     }
 
-    fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.asked |= voluntary;
         if let Life::Draining { told: true, .. } | Life::Killed { .. } = member.life {
@@ -387,42 +413,6 @@ impl Fleet {
         }
     }
 
-    fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.phase = Phase::Stopping;
-        out.push(Effect::StopListening);
-        for slot in &mut self.slots {
-            slot.refill_at = None;
-        }
-        for id in self.members.keys().copied().collect::<Vec<_>>() {
-            self.drain(id, true, now, out);
-        }
-    }
-
-    fn stop_now(&mut self, signal: Signal, out: &mut Vec<Effect>) {
-        if self.phase == Phase::StoppingNow {
-            return;
-        }
-        self.failure.get_or_insert(Failure::Stopped { signal });
-        self.kill_everybody(out);
-    }
-
-    fn kill_everybody(&mut self, out: &mut Vec<Effect>) {
-        if self.phase == Phase::Running {
-            out.push(Effect::StopListening);
-        }
-        self.phase = Phase::StoppingNow;
-        for slot in &mut self.slots {
-            slot.refill_at = None;
-        }
-        for (id, member) in &mut self.members {
-            member.asked = true;
-            member.life = Life::Killed { ready: member.ready(), overdue: false };
-            if member.exists {
-                out.push(Effect::Signal { id: *id, signal: Signal::KILL });
-            }
-        }
-    }
-
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for (id, member) in &mut self.members {
             if member.deadline().is_some_and(|deadline| deadline <= now) {
@@ -435,7 +425,7 @@ impl Fleet {
         for slot in 0..self.slots.len() {
             if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
                 let id = self.ids.next();
-                self.fill(slot, id, false, now, out);
+                self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
             }
         }
     }
@@ -443,11 +433,16 @@ impl Fleet {
     fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
         let exit = member.exit(status, now);
-        self.slots[member.slot].holder = None;
+        let held = self.slots[member.slot].holder.take_if(|holder| *holder == id).is_some();
         if member.exists {
             out.push(Effect::Publish(Event::Exit(id, exit.clone())));
         }
         if self.phase != Phase::Running {
+            return;
+        }
+        self.gone_of(id, &member, &exit, now, out);
+        if !held {
+            // One that was replaced, or was to replace: the slot is another's.
             return;
         }
         let respawned = supervise::is_respawned(self.rules.restart, &exit);
@@ -482,7 +477,8 @@ impl Fleet {
         }
         if delay.is_zero() {
             let id = self.ids.next();
-            self.fill(member.slot, id, false, now, out);
+            let generation = self.reloads.after(&member);
+            self.fill(member.slot, Member::unborn(member.slot, generation, false, now), id, out);
         } else {
             slot.refill_at = Some(now + delay);
             out.push(Effect::Throttled { slot: member.slot, delay });

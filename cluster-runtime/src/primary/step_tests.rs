@@ -19,6 +19,7 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            max_surge: 1,
         };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
@@ -86,7 +87,7 @@ const DONE: ExitStatus = ExitStatus::Code(0);
 
 fn spawns(effects: &[Effect]) -> Vec<(u64, usize)> {
     let spawn = |effect: &Effect| match effect {
-        Effect::Spawn { id, slot } => Some((id.0, *slot)),
+        Effect::Spawn { id, slot, .. } => Some((id.0, *slot)),
         _ => None,
     };
     effects.iter().filter_map(spawn).collect()
@@ -309,7 +310,7 @@ fn a_birth_that_fails_is_tried_again_later_and_tells_nobody() {
     let effects = world.fleet.step(Input::Exited { id: Id(1), status: KILLED }, world.now);
     assert_eq!(spawns(&effects), [(2, 0)]);
     let effects = world.fleet.step(Input::Unborn { id: Id(2) }, world.now);
-    assert_eq!(effects, [Effect::Spawn { id: Id(3), slot: 0 }]);
+    assert_eq!(effects, [Effect::Spawn { id: Id(3), slot: 0, generation: 1 }]);
     let effects = world.fleet.step(Input::Unborn { id: Id(3) }, world.now);
     assert!(matches!(effects[..], [Effect::Throttled { .. }]), "{effects:?}");
 }

@@ -88,6 +88,7 @@ fn of_a_worker() -> SigSet {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGHUP);
     signals
 }
 
@@ -120,11 +121,18 @@ pub(crate) fn wake_on(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Lets SIGINT pass without effect: Ctrl-C reaches the primary too, which decides for all.
+/// Lets SIGINT and SIGHUP pass without effect: Ctrl-C, and a terminal that closes, reach the primary too, which decides
+/// for all.
 ///
-/// A handler and not SIG_IGN, which would stay in force in every program that this one starts.
-pub(crate) fn ignore_interrupt() -> io::Result<()> {
-    handle(Signal::SIGINT, SigHandler::Handler(ignore)).map(drop)
+/// A handler and not SIG_IGN, which would stay in force in every program that this one starts; and should, where nohup
+/// has set it.
+pub(crate) fn ignore_terminal() -> io::Result<()> {
+    handle(Signal::SIGINT, SigHandler::Handler(ignore))?;
+    let before = handle(Signal::SIGHUP, SigHandler::Handler(ignore))?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        handle(Signal::SIGHUP, SigHandler::SigIgn)?;
+    }
+    Ok(())
 }
 
 /// Lets the end of a child be waited for, also where whoever started this program had it ignored.

@@ -137,7 +137,7 @@ pub(crate) fn begin(
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<ThisWorker> {
     let terminate = signal::wake_on(&[libc::SIGTERM])?;
-    signal::ignore_interrupt()?;
+    signal::ignore_terminal()?;
     unblock()?;
     process::signal_on_parent_death()?;
     if process::parent() != birth.primary {
@@ -232,7 +232,7 @@ impl ThisWorker {
         std::process::id()
     }
 
-    /// Which start of the code it belongs to: 1, since there are no reloads yet.
+    /// Which start of the code it belongs to: 1, and one more with each reload.
     pub fn generation(&self) -> u64 {
         here().birth.generation
     }

@@ -10,6 +10,14 @@ fn preload() -> Result<(), String> {
         Ok("error") => Err("the model file is missing".to_owned()),
         Ok("panic") => panic!("a bug in preload"),
         Ok("exit") => std::process::exit(9),
+        // A file says it, while there is one.
+        Ok(file) => match std::fs::read_to_string(file).as_deref() {
+            Ok("hang") => loop {
+                std::thread::park();
+            },
+            Ok(why) => Err(why.to_owned()),
+            Err(_) => Ok(()),
+        },
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod all {
-    use cluster::{Address, Exit, Line, Primary, Worker};
+    use cluster::{Address, Exit, Line, Primary, Reload, Worker};
 
     #[cluster::main(
         workers = "cpus",
@@ -22,6 +22,7 @@ mod all {
         startup_timeout = "1h",
         drain_timeout = "250ms",
         max_connections = 10_000,
+        max_surge = 2,
         overload = "refuse",
         listen = ["127.0.0.1:0", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"],
         preload = warm_up,
@@ -35,6 +36,7 @@ mod all {
         on_disconnect = <Log as Disconnected>::disconnected,
         on_output = printed,
         on_exit = goodbye,
+        on_reload = reloaded,
     )]
     pub async fn main() {}
 
@@ -60,6 +62,8 @@ mod all {
     fn printed(_: Worker, _: Line) {}
 
     fn goodbye(_: Worker, _: Exit) {}
+
+    fn reloaded(_: Reload) {}
 
     struct Log;
 

@@ -1,0 +1,213 @@
+//! A rolling reload: new workers beside the old ones, slot by slot. Pure.
+//!
+//! ```text
+//! begin ─▶ spawn beside ─ready─▶ takes the slot, who held it drains ─▶ the next slot … ─▶ done
+//!              └─gone, late, refused─▶ failed: nobody else is touched
+//! ```
+//!
+//! Until a replacement is ready the slot is its holder's, and supervision goes on as if there were no reload: so a
+//! failure has nothing to undo. The next slot does not wait until an old worker has drained, which takes as long as its
+//! clients like; so as to keep no more than one generation of those, the next *reload* does wait.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::slot::{Id, Member};
+use super::step::{Effect, Fleet};
+use crate::event::Exit;
+use crate::reload::{Reload, ReloadFailure};
+
+/// What is known of reloads: one runs at most, and one waits at most.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    /// Of every birth that is not a replacement: that of the last reload that succeeded.
+    current: u64,
+    /// The last one that was begun. A failed one's number is not used again: some of its workers may serve.
+    last: u64,
+    running: Option<Running>,
+    /// Asked for, and not begun.
+    wanted: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    generation: u64,
+    began: Instant,
+    /// Who is not ready yet, by slot.
+    coming: BTreeMap<usize, Id>,
+}
+
+impl Default for Reloads {
+    fn default() -> Reloads {
+        Reloads { current: 1, last: 1, running: None, wanted: false }
+    }
+}
+
+impl Reloads {
+    /// The generation of births that replace nobody.
+    pub(super) fn current(&self) -> u64 {
+        self.current
+    }
+
+    /// The generation of the one that takes a dead worker's place: during a reload, its own.
+    pub(super) fn after(&self, dead: &Member) -> u64 {
+        let same = |running: &&Running| running.generation == dead.generation;
+        self.running.as_ref().filter(same).map_or(self.current, |running| running.generation)
+    }
+}
+
+impl Fleet {
+    /// The generation of every birth that is not a replacement.
+    pub(crate) fn generation(&self) -> u64 {
+        self.reloads.current
+    }
+
+    /// The generation that is being made.
+    pub(crate) fn reloading(&self) -> Option<u64> {
+        self.reloads.running.as_ref().map(|running| running.generation)
+    }
+
+    /// Whose slot it is.
+    pub(crate) fn holder(&self, slot: usize) -> Option<Id> {
+        self.slots.get(slot)?.holder
+    }
+
+    pub(super) fn want_reload(&mut self) {
+        self.reloads.wanted = true;
+    }
+
+    /// What is due: called at the end of each step, whatever happened in it.
+    pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.is_stopping() {
+            self.end_reload(Some(ReloadFailure::Stopped), now, out);
+            if std::mem::take(&mut self.reloads.wanted) {
+                self.reloads.last += 1;
+                out.push(Effect::Reloaded(Reload {
+                    generation: self.reloads.last,
+                    took: Duration::ZERO,
+                    failure: Some(ReloadFailure::Stopped),
+                }));
+            }
+            return;
+        }
+        while self.reloads.running.is_some() || self.may_begin() {
+            if self.reloads.running.is_none() {
+                self.begin(now, out);
+            }
+            self.spawn_beside(now, out);
+            if self.reloads.running.as_ref().is_some_and(|running| !running.coming.is_empty()) {
+                return;
+            }
+            self.end_reload(None, now, out);
+        }
+    }
+
+    /// Not while somebody drains whom a reload has replaced, or given up: one generation of those is enough.
+    fn may_begin(&self) -> bool {
+        let left_over = |(id, member): (&Id, &Member)| self.slots[member.slot].holder != Some(*id);
+        self.reloads.wanted && !self.members.iter().any(left_over)
+    }
+
+    fn begin(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let reloads = &mut self.reloads;
+        reloads.wanted = false;
+        reloads.last += 1;
+        let generation = reloads.last;
+        reloads.running = Some(Running { generation, began: now, coming: BTreeMap::new() });
+        out.push(Effect::Reloading { generation });
+    }
+
+    /// As many as may come at once, in the order of their slots.
+    fn spawn_beside(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        while let Some(running) = &self.reloads.running
+            && running.coming.len() < self.rules.max_surge
+            && let Some(slot) = self.next_old_slot(running)
+        {
+            let generation = running.generation;
+            let id = self.ids.next();
+            self.members.insert(id, Member::unborn(slot, generation, false, now));
+            if let Some(running) = &mut self.reloads.running {
+                running.coming.insert(slot, id);
+            }
+            out.push(Effect::Spawn { id, slot, generation });
+        }
+    }
+
+    fn next_old_slot(&self, running: &Running) -> Option<usize> {
+        let old = |slot: &usize| !running.coming.contains_key(slot) && self.is_old(*slot, running.generation);
+        (0..self.slots.len()).find(old)
+    }
+
+    /// Whether the place is filled, or is to be, and not by this generation. One that was asked to leave is not to be
+    /// replaced, and one that has left has no place any more.
+    fn is_old(&self, slot: usize, generation: u64) -> bool {
+        let slot = &self.slots[slot];
+        let holder = slot.holder.and_then(|id| self.members.get(&id));
+        slot.refill_at.is_some()
+            || holder.is_some_and(|holder| !holder.asked && holder.generation != generation)
+    }
+
+    /// A worker is ready. If it is a replacement the slot is its own from now on, and who held it is to go.
+    pub(super) fn take_over(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
+        let Some(running) = &mut self.reloads.running else { return };
+        let Some((slot, _)) = running.coming.extract_if(.., |_, coming| *coming == id).next() else { return };
+        let generation = running.generation;
+        if !self.is_old(slot, generation) {
+            // Who held it was asked to leave meanwhile, and whoever asked wants one less.
+            self.drain(id, true, now, out);
+            return;
+        }
+        self.slots[slot].refill_at = None;
+        if let Some(old) = self.slots[slot].holder.replace(id) {
+            if let Some(old) = self.members.get_mut(&old) {
+                old.replaced = true;
+            }
+            self.drain(old, true, now, out);
+        }
+    }
+
+    /// A worker is gone. If it is a new one that was not ready, or has died of itself before it had served, the reload
+    /// has failed: it would replace what works by what does not.
+    pub(super) fn gone_of(
+        &mut self,
+        id: Id,
+        member: &Member,
+        exit: &Exit,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(running) = &mut self.reloads.running else { return };
+        let was_coming = running.coming.extract_if(.., |_, coming| *coming == id).next().is_some();
+        let is_new = member.generation == running.generation;
+        if was_coming || is_new && !exit.asked && !member.is_blameless(exit, now) {
+            self.end_reload(Some(ReloadFailure::Worker { id: id.0, exit: exit.clone() }), now, out);
+        }
+    }
+
+    /// There will be no births of this generation.
+    pub(super) fn barren(&mut self, generation: u64, why: String, now: Instant, out: &mut Vec<Effect>) {
+        if self.reloading() == Some(generation) {
+            self.end_reload(Some(ReloadFailure::Preload(why)), now, out);
+        }
+    }
+
+    /// Ends it, if one runs. Who is still coming is not wanted.
+    fn end_reload(&mut self, failure: Option<ReloadFailure>, now: Instant, out: &mut Vec<Effect>) {
+        let Some(Running { generation, began, coming }) = self.reloads.running.take() else { return };
+        for id in coming.into_values() {
+            self.drain(id, true, now, out);
+        }
+        if failure.is_none() {
+            self.reloads.current = generation;
+        }
+        out.push(Effect::Reloaded(Reload { generation, took: now.duration_since(began), failure }));
+    }
+}
+
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "reload_properties.rs"]
+mod properties;

@@ -1,0 +1,161 @@
+//! Reloads that come to nothing: the old generation serves on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cluster_tests::client::{Connection, ask};
+use cluster_tests::load::Load;
+use cluster_tests::{Cluster, Signal, process};
+
+use super::failure;
+
+/// A reload whose new workers do this, under load: nobody is lost, and the same processes serve.
+fn fails_under_load(how: &str, told: &[&str], why: &str) {
+    let mut cluster = Cluster::of("reload")
+        .workers(2)
+        .env("TEST_GENERATIONS", 2)
+        .env("TEST_HOW", how)
+        .env("CLUSTER_STARTUP_TIMEOUT", "1s")
+        .start();
+    let address = cluster.up(2);
+    told.iter().for_each(|part| cluster.expect_log(part));
+    let load = Load::mixed(&address, 2, 2);
+    load.served(20);
+    cluster.signal(Signal::HUP);
+    let failure = failure(&mut cluster, 2);
+    assert!(failure.starts_with("worker 3 ") && failure.contains(why), "{how}: {failure}");
+    cluster.logged("2 workers of generation 1 and 0 of generation 2 serve on");
+    load.served(50);
+    let tally = load.stop();
+    cluster.check(tally.harmed() + tally.refused == 0, &format!("{how}: nothing lost: {tally:?}"));
+    assert_eq!(tally.by_worker.keys().copied().collect::<Vec<_>>(), [1, 2], "{how}: the same as before");
+    cluster.exit(3);
+    let births = cluster.story().forks().count();
+    cluster.check(births == 3, "no second attempt");
+    cluster.stop();
+}
+
+/// Mutation: retry a replacement that died; drain the old one when the new one is online.
+#[test]
+fn p62_a_new_generation_that_can_not_start_changes_nothing() {
+    fails_under_load(
+        "error",
+        &["reload: ", "the new configuration is wrong", "status 1"],
+        "exited with status 1",
+    );
+    fails_under_load(
+        "panic",
+        &["reload: ", "panicked at", "a bug in the new code", "status 101"],
+        "status 101",
+    );
+    fails_under_load("abort", &["reload: ", "SIGABRT"], "was killed by SIGABRT");
+    fails_under_load("7", &["reload: ", "status 7"], "exited with status 7 after ");
+}
+
+/// Mutation: wait for readiness without a deadline; take the deadline for readiness.
+#[test]
+fn p78_a_new_generation_that_is_never_ready_changes_nothing() {
+    fails_under_load("hang", &["reload: ", "since its time was over"], "since its time was over");
+}
+
+/// Mutation: go on with a generation whose first worker has fallen.
+#[test]
+fn a_new_worker_that_falls_as_soon_as_it_is_ready_ends_the_reload() {
+    let mut cluster =
+        Cluster::of("reload").workers(2).env("TEST_GENERATIONS", 2).env("TEST_HOW", "fall").start();
+    let address = cluster.up(2);
+    cluster.expect_log("status 3");
+    cluster.signal(Signal::HUP);
+    assert!(failure(&mut cluster, 2).contains("status 3"));
+    cluster.exit(1);
+    cluster.up(2);
+    let generations: BTreeSet<_> = (0..4).map(|_| ask(&address, "/").number("generation")).collect();
+    assert_eq!(generations, BTreeSet::from([Some(1)]), "its place is filled by what is known to work");
+    cluster.stop();
+}
+
+/// Mutation: undo what was done; respawn from the generation that failed.
+#[test]
+fn one_that_fails_in_the_middle_leaves_both_generations_and_births_of_the_old_one() {
+    let mut cluster = Cluster::of("reload")
+        .workers(3)
+        .env("TEST_GENERATIONS", 2)
+        .env("TEST_SLOTS", 1)
+        .env("TEST_HOW", 7)
+        .start();
+    let address = cluster.up(3);
+    cluster.expect_log("status 7");
+    cluster.signal(Signal::HUP);
+    assert!(failure(&mut cluster, 2).starts_with("worker 5 "));
+    cluster.logged("2 workers of generation 1 and 1 of generation 2 serve on");
+    cluster.exit(1);
+    cluster.exit(5);
+    cluster.up(3);
+    let serving: BTreeSet<_> = (0..3).map(|_| ask(&address, "/").worker()).collect();
+    assert_eq!(serving, BTreeSet::from([2, 3, 4]));
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(4, Signal::KILL);
+    cluster.exit(4);
+    assert_eq!(cluster.fork(6).generation, 1);
+    cluster.up(3);
+    cluster.stop();
+}
+
+/// Mutation: take a birth that fails for a death of the old generation.
+#[test]
+fn p74_without_descriptors_for_one_more_worker_it_fails_and_nobody_notices() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    let mut kept = Connection::to(&address);
+    let before = kept.ask("/").pid();
+    cluster.expect_log("Too many open files");
+    cluster.expect_log("reload: ");
+    process::limit_descriptors(cluster.pid(), process::next_descriptor(cluster.pid()) + 1);
+    cluster.signal(Signal::HUP);
+    assert!(failure(&mut cluster, 2).starts_with("worker 3 could not be started"));
+    process::limit_descriptors(cluster.pid(), 1000);
+    assert_eq!(kept.ask("/").pid(), before);
+    assert_eq!(ask(&address, "/").number("generation"), Some(1));
+    cluster.signal(Signal::HUP);
+    cluster.said("reload 3 ok");
+    cluster.up(2);
+    cluster.stop();
+}
+
+/// Mutation: take the end of a replacement for that of the slot's holder; respawn an old worker that dies meanwhile only
+/// after the reload.
+#[test]
+fn workers_of_either_generation_may_be_killed_meanwhile() {
+    let mut cluster =
+        Cluster::of("reload").workers(2).env("TEST_GENERATIONS", 2).env("TEST_HOW", "hang").start();
+    let address = cluster.up(2);
+    cluster.expect_log("SIGKILL");
+    cluster.signal(Signal::HUP);
+    cluster.said("worker 3 is of generation 2");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.listening(4);
+    assert_eq!((cluster.fork(4).slot, cluster.fork(4).generation), (0, 1));
+    cluster.signal_worker(3, Signal::KILL);
+    assert!(failure(&mut cluster, 2).starts_with("worker 3 was killed by SIGKILL"));
+    cluster.listen_for(Duration::from_millis(50));
+    let serving: BTreeSet<_> = (0..4).map(|_| ask(&address, "/").worker()).collect();
+    assert_eq!(serving, BTreeSet::from([2, 4]));
+    cluster.up(2);
+    cluster.stop();
+}
+
+/// Mutation: go on with the slot of a worker that was told to leave.
+#[test]
+fn a_worker_that_is_disconnected_meanwhile_is_not_replaced() {
+    let mut cluster = Cluster::start("serve", 3);
+    let address = cluster.up(3);
+    // One that is asked to leave in the same breath as the reload.
+    ask(&address, "/disconnect/3");
+    ask(&address, "/reload");
+    cluster.said("reload 2 ok");
+    cluster.exit(3);
+    cluster.up(2);
+    let slots: BTreeSet<_> = (0..4).map(|_| ask(&address, "/").number("slot")).collect();
+    assert_eq!(slots, BTreeSet::from([Some(0), Some(1)]));
+    cluster.stop();
+}

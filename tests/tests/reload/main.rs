@@ -1,0 +1,29 @@
+//! Rolling reloads: new workers in the place of old ones, and nobody outside notices.
+
+mod course;
+mod failures;
+mod load;
+mod preload;
+mod stop;
+
+use cluster_tests::{Cluster, Event};
+
+/// Blocks until a reload has failed; why.
+fn failure(cluster: &mut Cluster, generation: u64) -> String {
+    let begin = format!("reload {generation} failed: ");
+    cluster.until(&begin, |story| {
+        story.events().find_map(|event| match event {
+            Event::Said(line) => line.strip_prefix(&begin).map(str::to_owned),
+            _ => None,
+        })
+    })
+}
+
+/// How the reloads ended, in order: `2 ok`.
+fn outcomes(cluster: &Cluster) -> Vec<String> {
+    let said = cluster.story().events().filter_map(|event| match event {
+        Event::Said(line) => line.strip_prefix("reload ").map(str::to_owned),
+        _ => None,
+    });
+    said.collect()
+}
