@@ -5,9 +5,10 @@ use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::spanned::Spanned as _;
-use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
 
 use crate::listen::addresses;
+use crate::values::{choice, duration, list, number};
 
 /// All errors of one attribute, so that a user meets them together and not one a build.
 #[derive(Default)]
@@ -394,47 +395,6 @@ pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     }
 }
 
-fn number(name: &Ident, int: &LitInt, least: u64, most: u64) -> syn::Result<u64> {
-    let message = match int.base10_parse::<u64>() {
-        Ok(0) if least > 0 => format!("`{name}` may not be 0"),
-        Ok(number) if number <= most => return Ok(number),
-        _ => format!("`{name}` may not be more than {most}"),
-    };
-    Err(Error::new(int.span(), message))
-}
-
-fn choice(name: &Ident, text: &LitStr, choices: &[(&str, Value)], or: &str) -> syn::Result<Value> {
-    let given = text.value();
-    if let Some((_, value)) = choices.iter().find(|(choice, _)| *choice == given) {
-        return Ok(value.clone());
-    }
-    let known: Vec<_> = choices.iter().map(|(choice, _)| format!("\"{choice}\"")).collect();
-    let message = format!("`{name}` cannot be \"{given}\": it takes {}{or}", list(&known, "or"));
-    Err(Error::new(text.span(), message))
-}
-
-/// `30s`, `250ms`, `1m`, `1h`; the error reads on after the argument's name.
-fn duration(text: &str) -> Result<Value, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = &text[..text.len() - unit.len()];
-    if digits.is_empty() || !["", "ms", "s", "m", "h"].contains(&unit) {
-        return Err(format!(
-            "cannot be \"{text}\": it takes a whole number and one of the units ms, s, m and h, such as \"30s\""
-        ));
-    }
-    let too_long = || format!("cannot be \"{text}\": that is more than can be counted");
-    let number: u64 = digits.parse().map_err(|_| too_long())?;
-    let seconds = |each: u64| number.checked_mul(each).map(Value::Secs).ok_or_else(too_long);
-    match unit {
-        _ if number == 0 => Err("may not be 0".to_owned()),
-        "" => Err(format!("needs a unit: write \"{text}s\" for seconds")),
-        "ms" => Ok(Value::Millis(number)),
-        "s" => seconds(1),
-        "m" => seconds(60),
-        _ => seconds(60 * 60),
-    }
-}
-
 fn unknown(name: &str) -> String {
     let meant = TOKIO_NAMES.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
     let hint = match meant.or_else(|| nearest(name)) {
@@ -464,14 +424,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-fn list(items: &[String], word: &str) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [all @ .., last] => format!("{} {word} {last}", all.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod born;
 mod expand;
 mod listen;
 mod swap;
+mod values;
 
 /// Turns `main` into a cluster: the process that was started becomes the primary, and the body runs in its workers.
 ///

@@ -1,36 +1,32 @@
 //! The builder, and the moment at which one program becomes many processes.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::{Debug, Display};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::alone;
 use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
-use crate::error::{AskError, SendError};
+use crate::end::End;
 use crate::event::{Address, Exit};
 use crate::ipc::birth::{self, Birth};
-use crate::ipc::channel::{Encoded, Reply};
 use crate::primary::callback::Primary;
-use crate::primary::desk::{self, Alone, Answered, Worker};
+use crate::primary::desk::{self, Worker};
 use crate::primary::lines::Line;
 use crate::primary::output::Ends;
-use crate::primary::step::{Failure, Ids};
-use crate::primary::{Departure, Ending, Hint, Loop, Newborn, Offspring, Preload, Preloads};
+use crate::primary::step::Ids;
+use crate::primary::{Departure, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::reload::Reload;
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::credentials::Credentials;
 use crate::sys::{inherited, process, signal};
-use crate::worker::{self, Said, ThisWorker};
+use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
 ///
@@ -56,7 +52,7 @@ pub struct Cluster {
 }
 
 /// The user's code for the primary.
-type Setup = Box<dyn FnOnce(&mut Primary) + Send>;
+pub(crate) type Setup = Box<dyn FnOnce(&mut Primary) + Send>;
 
 /// Who one is when [`Cluster::start`] returns.
 #[derive(Debug)]
@@ -65,68 +61,6 @@ pub enum Role {
     Primary(End),
     /// A worker, right after its birth. Or, unclustered, the process that was started.
     Worker(ThisWorker),
-}
-
-/// How the cluster ended.
-#[derive(Debug)]
-#[must_use = "the program's status is in it: end.exit()"]
-pub struct End {
-    code: i32,
-    error: Option<String>,
-}
-
-impl End {
-    /// Ends the program with the cluster's status: 0 after a stop that was asked for; that of the worker that
-    /// could not boot, or died last; 128 and the signal's number after a stop at once; else 1.
-    pub fn exit(self) -> ! {
-        std::process::exit(self.code)
-    }
-
-    /// That status.
-    pub fn code(&self) -> i32 {
-        self.code
-    }
-
-    /// What went wrong, if something did. It has been reported already.
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-
-    fn of(ending: Ending) -> End {
-        let failed = |code, error: String| End { code, error: Some(error) };
-        match ending {
-            Ending::Asked => End { code: 0, error: None },
-            Ending::Preload(why) => failed(why.status, format!("preload failed: the nursery {}", why.told)),
-            Ending::Failed(Failure::Stopped { signal }, _) => {
-                failed(128 + signal.as_raw(), format!("stopped at once by {signal}"))
-            }
-            Ending::Failed(Failure::NotStarted { id, exit }, hint) => {
-                let hint = match hint {
-                    Hint::None => "",
-                    Hint::NobodyBound => {
-                        ". No worker has asked the cluster for a socket: one that binds by itself meets \"address in \
-                         use\" where another has; import cluster::actix::HttpServer, or cluster::net \
-                         for other servers"
-                    }
-                };
-                // A worker that returned without a word is not well either, unless that was its job.
-                let code = exit.program_status().max(1);
-                failed(
-                    code,
-                    format!("worker {} {exit}, and none of the others was: the cluster ends{hint}", id.0),
-                )
-            }
-            Ending::Failed(Failure::GaveUp { deaths, exit }, _) => failed(
-                1,
-                format!(
-                    "gave up: {deaths} workers died before they had served (max_restarts); the last one {exit}"
-                ),
-            ),
-            Ending::Failed(Failure::NobodyLeft { exit }, _) => {
-                failed(exit.program_status(), format!("no worker is left, and the last that failed {exit}"))
-            }
-        }
-    }
 }
 
 impl Cluster {
@@ -394,7 +328,7 @@ impl Cluster {
         };
         crate::settings::put_in_force(&settings);
         if settings.workers == Workers::Count(0) {
-            return unclustered(settings, callbacks, setup, preloads);
+            return alone::unclustered(settings, callbacks, setup, preloads);
         }
         role::turn_into(Process::Primary);
         let ids = Ids::default();
@@ -415,7 +349,7 @@ impl Debug for Cluster {
     }
 }
 
-fn broken(error: &dyn Display) -> End {
+pub(crate) fn broken(error: &dyn Display) -> End {
     report::error(format_args!("{error}"));
     role::turn_into(Process::Plain);
     End { code: 1, error: Some(error.to_string()) }
@@ -511,83 +445,6 @@ fn be_fresh(
 fn stillborn(id: u64, error: &dyn Display) -> ! {
     report::error(format_args!("worker {id} could not begin: {error}"));
     std::process::exit(1)
-}
-
-thread_local! {
-    /// Unclustered: this thread runs code of the primary.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// How the primary's code, in this very process, reaches the worker.
-const ALONE: Alone = Alone { deliver: worker::deliver_here, ask: ask_here };
-
-/// There is no loop to look at a deadline and to run the callback: a thread does, for each question.
-fn ask_here(question: Vec<u8>, within: Duration, answered: Answered) {
-    let (tell, told) = mpsc::channel();
-    let reply: Reply = Box::new(move |answer| tell.send(answer).map_err(|_| SendError::Closed));
-    let thread = thread::Builder::new().name("cluster-ask".into()).spawn(move || {
-        desk::open_unclustered(ALONE);
-        answered(match told.recv_timeout(within) {
-            Ok(answer) => answer.map(Encoded::into_bytes).map_err(AskError::Refused),
-            Err(RecvTimeoutError::Timeout) => Err(AskError::TimedOut { within }),
-            Err(RecvTimeoutError::Disconnected) => Err(AskError::Closed),
-        });
-    });
-    match thread {
-        Ok(_) => worker::question_here(question, reply),
-        Err(error) => report::error(format_args!("a thread that waits for an answer: {error}")),
-    }
-}
-
-/// The body runs in this process; what it sends meets the callbacks here, on the thread that sends. There are no
-/// events to be told of, since there is no primary to tell them, and no timers.
-fn unclustered(
-    settings: Settings,
-    callbacks: Primary,
-    setup: Option<Setup>,
-    preloads: Option<Preloads>,
-) -> Role {
-    let callbacks = Arc::new(Mutex::new(callbacks));
-    let hearers = Arc::clone(&callbacks);
-    let receive = Box::new(move |said: Said<'_>| {
-        // Whatever thread sends is the primary's for as long as the callback runs, and may look up its workers.
-        desk::open_unclustered(ALONE);
-        if INSIDE.replace(true) {
-            // By a callback, or by the primary's own code: it would wait for itself.
-            report::error(format_args!(
-                "a message to the primary is dropped: it was sent from within the primary"
-            ));
-            return Err("it was asked from within the primary".to_owned());
-        }
-        let mut callbacks = hearers.lock().unwrap_or_else(PoisonError::into_inner);
-        let worker = Worker::unclustered(ALONE);
-        let answer = match said {
-            Said::Message(body, fd) => {
-                callbacks.messaged(&worker, body, fd);
-                Ok(Vec::new())
-            }
-            Said::Question(body) => callbacks.asked(&worker, body).map(Encoded::into_bytes),
-        };
-        INSIDE.set(false);
-        answer
-    });
-    // First of all: what the primary's code says to the worker is to find one.
-    let worker = match worker::begin_unclustered(settings, receive) {
-        Ok(worker) => worker,
-        Err(error) => return Role::Primary(broken(&error)),
-    };
-    desk::open_unclustered(ALONE);
-    if let Some(setup) = setup {
-        INSIDE.set(true);
-        setup(&mut callbacks.lock().unwrap_or_else(PoisonError::into_inner));
-        INSIDE.set(false);
-    }
-    if let Some(preloads) = preloads
-        && let Err(error) = preloads()()
-    {
-        return Role::Primary(broken(&format_args!("preload failed: {error}")));
-    }
-    Role::Worker(worker)
 }
 
 /// What a preload may return: nothing, or a `Result` whose error ends the cluster.

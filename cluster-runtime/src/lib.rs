@@ -177,10 +177,12 @@ compile_error!("cluster runs on Linux only: it lives by SCM_RIGHTS, pidfds and s
 
 #[cfg(feature = "actix")]
 pub mod actix;
+mod alone;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod cluster;
 mod config;
+mod end;
 mod error;
 mod event;
 mod fork;
@@ -199,8 +201,9 @@ mod sys;
 pub mod tonic;
 mod worker;
 
-pub use self::cluster::{Cluster, End, Preloaded, Role};
+pub use self::cluster::{Cluster, Preloaded, Role};
 pub use self::config::{Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
+pub use self::end::End;
 pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};
 pub use self::fork::Fork;

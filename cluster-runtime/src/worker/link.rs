@@ -7,15 +7,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use tokio::sync::{Notify, oneshot};
 
+use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
@@ -461,43 +462,8 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the cluster's primary is gone")
 }
 
-/// Waits until an eventfd was written to; false when the time is over.
-pub(super) fn wait_for(event: &OwnedFd, within: Option<Duration>) -> io::Result<bool> {
-    let until = within.map(|within| Instant::now() + within);
-    loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let mut fds = [PollFd::new(event, PollFlags::IN)];
-        wait(&mut fds, left)?;
-        if fds[0].revents().contains(PollFlags::IN) {
-            reset(event)?;
-            return Ok(true);
-        }
-        if left == Some(Duration::ZERO) {
-            return Ok(false);
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait(fds: &mut [PollFd<'_>], left: Option<Duration>) -> io::Result<()> {
-    let left = left.map(|left| Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(left.subsec_nanos()),
-    });
-    match poll(fds, left.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn reset(event: impl AsFd) -> io::Result<()> {
-    match rustix::io::read(event, &mut [0; 8]) {
-        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ pub(crate) mod question;
 mod receive;
 pub(crate) mod say;
 mod unclustered;
+mod wait;
 
 /// After the primary's death: what has been begun may be finished, and no more.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
@@ -163,9 +164,9 @@ pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io:
     let within = settings.drain_timeout;
     let here = become_worker(Here::new(ALONE, settings, To::Unclustered(callbacks)))?;
     std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
-        let ended = link::wait_for(&stop, None).and_then(|_| {
+        let ended = wait::wait_for(&stop, None).and_then(|_| {
             here.begin_drain(within);
-            link::wait_for(&stop, Some(within))
+            wait::wait_for(&stop, Some(within))
         });
         match ended {
             Ok(second) => process::exit_now(if second { 128 + libc::SIGTERM } else { 0 }),
