@@ -24,6 +24,7 @@ use crate::primary::{Departure, Loop, Newborn, Offspring, Preload, Preloads};
 use crate::reload::Reload;
 use crate::report;
 use crate::role::{self, Process};
+use crate::settings;
 use crate::sys::credentials::Credentials;
 use crate::sys::{inherited, process, signal};
 use crate::worker::{self, ThisWorker};
@@ -316,7 +317,7 @@ impl Cluster {
             return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
         }
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let settings = settings.with_environment(variable);
+        let settings = settings.with_environment(variable).inspect(settings::put_in_force);
         if let Some((birth, channel)) = born {
             // As after a fork: what the callbacks hold is the primary's.
             std::mem::forget((callbacks, setup));
@@ -326,7 +327,6 @@ impl Cluster {
             Ok(settings) => settings,
             Err(error) => return Role::Primary(broken(&error)),
         };
-        crate::settings::put_in_force(&settings);
         if settings.workers == Workers::Count(0) {
             return alone::unclustered(settings, callbacks, setup, preloads);
         }

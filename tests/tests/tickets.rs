@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use cluster_tests::{Cluster, Event, Plan};
+use cluster_tests::{Cluster, Event, Plan, forks};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
@@ -51,6 +51,9 @@ fn resumed(plan: Plan) -> usize {
 /// Mutation: run `preload` in each worker. The control has ticket keys of its own in each worker.
 #[test]
 fn r54_tls_sessions_are_resumed_across_workers() {
+    if !forks() {
+        return;
+    }
     let shared = resumed(Cluster::of("tickets"));
     assert!(shared >= 15, "{shared} of 16 were resumed");
     let own = resumed(Cluster::of("tickets").env("TEST_TICKETS", "own"));

@@ -49,6 +49,7 @@ impl Acceptor {
     }
 
     fn of(listener: Listener) -> Acceptor {
+        worker::serve();
         let limit = worker::settings().max_connections.unwrap_or(usize::MAX);
         Acceptor {
             lane: Mutex::new(State::Bound),

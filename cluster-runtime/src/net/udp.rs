@@ -61,6 +61,7 @@ impl UdpSocket {
     }
 
     fn of((socket, listener): Datagrams) -> io::Result<UdpSocket> {
+        worker::serve();
         let socket = tokio::net::UdpSocket::from_std(std::net::UdpSocket::from(socket))?;
         Ok(UdpSocket { socket, _listener: listener })
     }

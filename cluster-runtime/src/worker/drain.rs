@@ -28,6 +28,8 @@ pub(crate) struct Drain {
     /// Told when something here has ended that was to be finished.
     less: (Mutex<()>, Condvar),
     watched: AtomicBool,
+    /// Something here takes connections, or datagrams, and knows nothing of ends.
+    serves: AtomicBool,
 }
 
 /// How long a connection without a request may still begin one. Longer than a round trip between client and
@@ -44,6 +46,7 @@ impl Drain {
             open: AtomicUsize::new(0),
             less: (Mutex::new(()), Condvar::new()),
             watched: AtomicBool::new(false),
+            serves: AtomicBool::new(false),
         }
     }
 
@@ -136,9 +139,14 @@ impl Drain {
         self.one_less();
     }
 
-    /// Whether something may still come.
-    pub(crate) fn has_lanes(&self) -> bool {
-        self.state.borrow().lanes > 0
+    /// From now on there is something here that ends with its last connection. Not from its first lane on: that is opened
+    /// while others run, and who leaves meanwhile is no other than who leaves a moment later.
+    pub(crate) fn serve(&self) {
+        self.serves.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.serves.load(Ordering::SeqCst)
     }
 
     pub(crate) fn connection_opened(&self) {

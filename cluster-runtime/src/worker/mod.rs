@@ -266,7 +266,7 @@ impl ThisWorker {
     /// The primary knows that the end was voluntary before it learns of the end, also if this process exits at once.
     pub fn disconnect(&self) {
         let here = here();
-        if !here.drain.has_lanes() {
+        if !here.drain.serves() {
             // Nothing here will end: whoever has asked is not to be ended where it stands when the answer comes.
             here.drain.concern();
         }
@@ -425,6 +425,11 @@ impl Drop for Fresh {
 /// In a drain: waits for a moment until something was read from every connection.
 pub(crate) async fn last_call() {
     here().drain.last_call().await;
+}
+
+/// From now on this worker serves on a socket of `cluster::net`.
+pub(crate) fn serve() {
+    here().drain.serve();
 }
 
 /// From now on there is something in this worker that will end by itself.

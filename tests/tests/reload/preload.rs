@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_tests::client::ask;
 use cluster_tests::load::Load;
-use cluster_tests::{Cluster, Event, Signal, process};
+use cluster_tests::{Cluster, Event, Signal, forks, process};
 
 use super::failure;
 
@@ -55,6 +55,9 @@ fn nurseries(cluster: &Cluster) -> Vec<u32> {
 /// Mutation: ask the old nursery for the new generation; keep it after the reload.
 #[test]
 fn p60_each_generation_has_a_preload_of_its_own_and_nobody_waits_for_it() {
+    if !forks() {
+        return;
+    }
     let order = Order::new("each");
     let mut cluster = order.cluster("60s");
     let address = cluster.up(2);
@@ -87,6 +90,9 @@ fn p60_each_generation_has_a_preload_of_its_own_and_nobody_waits_for_it() {
 /// Mutation: give the old nursery up before the new one is known to be good; stop the cluster, as at its start.
 #[test]
 fn p79_a_preload_that_fails_the_second_time_leaves_the_old_nursery_and_its_workers() {
+    if !forks() {
+        return;
+    }
     let order = Order::new("fails");
     let mut cluster = order.cluster("60s");
     let address = cluster.up(2);
@@ -113,6 +119,9 @@ fn p79_a_preload_that_fails_the_second_time_leaves_the_old_nursery_and_its_worke
 /// Mutation: wait for a preload without a deadline, or longer than for the nursery at the start.
 #[test]
 fn p78_a_preload_that_hangs_ends_the_reload() {
+    if !forks() {
+        return;
+    }
     let order = Order::new("hangs");
     let mut cluster = order.cluster("1s");
     cluster.expect_log("was not done in time");
@@ -128,6 +137,9 @@ fn p78_a_preload_that_hangs_ends_the_reload() {
 /// Mutation: take the death of a new nursery for that of an old one, and wait for the next.
 #[test]
 fn a_new_nursery_that_is_killed_ends_the_reload_and_an_old_one_is_replaced_as_ever() {
+    if !forks() {
+        return;
+    }
     let order = Order::new("killed");
     let mut cluster = order.cluster("60s");
     order.give("hang");
