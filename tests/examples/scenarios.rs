@@ -28,7 +28,6 @@ fn main() {
     let scenarios: Vec<_> = text.lines().filter_map(scenario).collect();
     let names: Vec<_> = scenarios.iter().flat_map(|scenario| &scenario.tests).collect();
     let mut cargo = Command::new(env!("CARGO"));
-    // The interface tests of the macro take minutes to build, and are no scenario's.
     cargo.args(["test", "--workspace", "--no-fail-fast", "--lib", "--test", "*", "--"]).args(names);
     let mut run = cargo.current_dir(root).stdout(Stdio::piped()).spawn().expect("cargo runs");
     let lines = BufReader::new(run.stdout.take().expect("piped")).lines().map_while(Result::ok);

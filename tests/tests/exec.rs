@@ -33,7 +33,7 @@ fn survives(name: &str, happens: impl FnOnce(&PathBuf)) {
 
 /// Mutation: exec the file by its name.
 #[test]
-fn p29_after_the_binary_was_replaced_a_worker_is_respawned_from_the_old_one() {
+fn p29_r27_after_the_binary_was_replaced_a_worker_is_respawned_from_the_old_one() {
     survives("p29", |copy| {
         let other = copy.with_extension("new");
         fs::copy("/bin/false", &other).expect("copy another program");

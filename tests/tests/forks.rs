@@ -20,7 +20,7 @@ const PLAIN: &str = " 0 Some(\"all\")";
 /// Mutation: let what is given to one worker stay for the next; change the primary's own directory and environment; pass
 /// no arguments on.
 #[test]
-fn n10_one_worker_has_a_directory_an_environment_and_a_replacement_of_its_own() {
+fn n10_n28_n59_r28_one_worker_has_a_directory_an_environment_and_a_replacement_of_its_own() {
     let mut cluster = born("own").start();
     let (primary, others) = (cluster.pid(), cwd(cluster.pid()));
     cluster.said(&format!("env 1 {OWN}"));

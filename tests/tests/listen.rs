@@ -323,7 +323,7 @@ fn r52_what_is_shared_can_not_be_had_exclusively() {
 
 /// Mutation: have the primary bind what `reuse_port` is said of.
 #[test]
-fn n43_reuse_port_binds_in_each_worker() {
+fn n43_r38_reuse_port_binds_in_each_worker() {
     let (mut cluster, mut workers) = controlled(2);
     let address = workers[0].does("tcp a 127.0.0.1:0 reuse_port");
     let same = format!("tcp a {address} reuse_port");

@@ -44,7 +44,7 @@ fn n54_both_sides_may_send_at_once() {
 ///
 /// Mutation: lose what is sent before the worker reads; tell user and cluster apart by what a body reads as.
 #[test]
-fn n77_every_message_comes_back_from_the_first_word_on() {
+fn n77_n73_r10_r13_r16_r18_every_message_comes_back_from_the_first_word_on() {
     let mut cluster = Cluster::of("echo").start();
     cluster.said("the first is Some(\"first word\")");
     cluster.said("echo Some(\"QUIET\")");

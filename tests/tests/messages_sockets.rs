@@ -27,7 +27,7 @@ fn door(cluster: &mut Cluster) -> String {
 ///
 /// Mutation: keep the descriptor in the outbox after it was written.
 #[test]
-fn r22_a_socket_sent_to_a_worker_is_the_workers_alone() {
+fn r22_r02_n56_a_socket_sent_to_a_worker_is_the_workers_alone() {
     let mut cluster = Cluster::of("sockets").start();
     let door = door(&mut cluster);
     cluster.said("read 79 hello 79");
@@ -44,7 +44,7 @@ fn r22_a_socket_sent_to_a_worker_is_the_workers_alone() {
 ///
 /// Mutation: close a sent descriptor before the kernel has it, or give it to the next message.
 #[test]
-fn r43_eighty_sockets_sent_up_arrive_each_with_its_message() {
+fn r43_n44_eighty_sockets_sent_up_arrive_each_with_its_message() {
     let mut cluster = Cluster::of("sockets").start();
     for n in 0..80 {
         cluster.said(&format!("read {n} hello {n}"));

@@ -115,7 +115,7 @@ proptest! {
 
     /// Mutation: read a `Coded` by MessagePack itself.
     #[test]
-    fn n02_every_shape_survives_its_way(message in everything()) {
+    fn n02_r11_every_shape_survives_its_way(message in everything()) {
         let bytes = Encoded::new(&message).unwrap().into_bytes();
         prop_assert_eq!(&decode::<Everything>(&bytes).unwrap(), &message);
         let bytes = Encoded::new(&Coded::<Backwards, _>::new(message.clone())).unwrap().into_bytes();

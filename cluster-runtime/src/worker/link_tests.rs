@@ -105,7 +105,7 @@ fn n32_answers_that_nobody_waits_for_are_ignored() {
 
 /// Mutation: leave those who wait waiting, or take questions after the end.
 #[test]
-fn at_the_primarys_end_nobody_waits() {
+fn r15_at_the_primarys_end_nobody_waits() {
     let (link, primary) = linked();
     let (_, told) = ask(link);
     drop(primary);
