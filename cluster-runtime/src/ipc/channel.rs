@@ -22,6 +22,9 @@ pub(crate) const SEGMENT: usize = 64 * 1024;
 /// Descriptors that may wait for their frames, or to be written.
 const MOST_FDS: usize = 64;
 
+/// The same of ours: more than a worker has use for, which asks for a lane for each of its threads.
+const MOST_FDS_OF_OURS: usize = 2048;
+
 /// Told, beside the version, to whoever speaks another.
 const BUILD: &str = concat!("cluster ", env!("CARGO_PKG_VERSION"));
 
@@ -74,7 +77,8 @@ impl Outbox {
     /// Takes in a message of ours. There are only ever a few of them, unless the other side asks and asks and does not
     /// read the answers.
     pub(crate) fn post_ours(&mut self, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Result<(), Refused> {
-        self.post_within(self.waiting > 2 * MAX_BACKLOG, head, body, fd)
+        let full = self.waiting > 2 * MAX_BACKLOG;
+        self.post_within(full || (fd.is_some() && self.waiting_fds >= MOST_FDS_OF_OURS), head, body, fd)
     }
 
     fn post_within(

@@ -91,7 +91,7 @@ impl Door {
             if self.waiting.contains_key(&id) || !(lanes.has_room(id) || lanes.is_overloaded(id)) {
                 break;
             }
-            match socket::accept(&listener.socket) {
+            match listener.accept() {
                 Ok((socket, peer)) => {
                     if let Some(gate) = self.gates.get_mut(&id)
                         && gate.episode.take().is_some()
@@ -198,7 +198,7 @@ impl Door {
                 if self.waiting.contains_key(&id) {
                     break;
                 }
-                match socket::accept(&listener.socket) {
+                match listener.accept() {
                     Ok((socket, peer)) => {
                         self.hand_off(
                             Connection { socket, listener: id, peer },

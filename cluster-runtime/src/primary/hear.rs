@@ -186,7 +186,14 @@ impl Loop {
             }
             // Datagrams don't pass through us: whoever asks gets the socket itself.
             let socket = match self.listeners.get(bound.listener) {
-                Some(listener) if !bound.address.is_stream() => Some(listener.socket.try_clone()?),
+                Some(listener) if !bound.address.is_stream() => match listener.socket.try_clone() {
+                    Ok(socket) => Some(socket),
+                    Err(error) => {
+                        // The worker has nothing, and so nothing to give up.
+                        self.listeners.unbind((self.slot_of(id), id), bound.listener, Instant::now());
+                        return Err(error);
+                    }
+                },
                 _ => None,
             };
             Ok((bound, socket))
@@ -209,7 +216,10 @@ impl Loop {
         self.door.add(bound.listener, &self.listeners, &self.epoll)
     }
 
-    fn listen(&mut self, id: Id, call: Call, listeners: Vec<ListenerId>) -> Turn {
+    fn listen(&mut self, id: Id, call: Call, mut listeners: Vec<ListenerId>) -> Turn {
+        // As many as it may hold: each is looked at again and again.
+        listeners.sort_unstable();
+        listeners.dedup();
         let Some(member) = self.fleet.member(id) else { return Ok(()) };
         let (leaving, slot) = (member.life.is_leaving(), member.slot);
         let foreign = |listener: &ListenerId| !self.listeners.is_held_by(*listener, (slot, id));
@@ -218,6 +228,8 @@ impl Loop {
         };
         let opened = match listeners.iter().find(|listener| foreign(listener) || datagrams(listener)) {
             Some(_) if !leaving => Err(io::Error::new(io::ErrorKind::NotFound, "no such listening socket")),
+            // Nothing comes on it, whatever it names.
+            _ if leaving => self.lanes.open(id, slot, Vec::new()),
             _ => self.lanes.open(id, slot, listeners.clone()),
         };
         let (lane, theirs) = match opened {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,14 @@ struct Holder {
 }
 
 impl Listener {
+    /// Accepts one connection from it, and never waits for one: whoever has it too may have let it block again.
+    pub(crate) fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        if self.shared {
+            socket::keep_from_waiting(&self.socket)?;
+        }
+        socket::accept(&self.socket)
+    }
+
     /// Whether somebody else may have it too.
     pub(crate) fn is_shared(&self) -> bool {
         self.shared
@@ -107,11 +116,7 @@ impl Listeners {
             // All that may be asked for is bound already: this is something else, or in another way.
             return Err(settings.forbid(address));
         }
-        if self.keys.len() >= MOST_BOUND {
-            return Err(io::Error::other(format!(
-                "a cluster may bind {MOST_BOUND} sockets, and this one has"
-            )));
-        }
+        self.has_room()?;
         let bound = self.open(key, backlog)?;
         self.hold(bound.listener, who);
         Ok((bound, true))
@@ -130,9 +135,19 @@ impl Listeners {
         if let Some((id, _)) = known {
             return self.found(*id, who);
         }
+        self.has_room()?;
         let bound = self.insert(socket, None, true)?;
         self.hold(bound.listener, who);
         Ok((bound, true))
+    }
+
+    fn has_room(&self) -> io::Result<()> {
+        match self.listeners.len() < MOST_BOUND {
+            true => Ok(()),
+            false => {
+                Err(io::Error::other(format!("a cluster may bind {MOST_BOUND} sockets, and this one has")))
+            }
+        }
     }
 
     fn open(&mut self, key: Key, backlog: u32) -> io::Result<BoundTo> {
@@ -184,7 +199,8 @@ impl Listeners {
     /// A worker is up: what its predecessor had, and it does not ask for, is given up.
     pub(crate) fn succeeded(&mut self, (slot, successor): Who, now: Instant) {
         for listener in self.listeners.values_mut() {
-            let others = listener.holders.iter_mut().filter(|(worker, _)| **worker != successor);
+            // Who came before it, and not whoever is to replace it: that one is up later, and keeps what it has.
+            let others = listener.holders.iter_mut().filter(|(worker, _)| **worker < successor);
             for (_, holder) in others.filter(|(_, holder)| holder.slot == slot) {
                 holder.until.get_or_insert(now + SETTLE);
             }

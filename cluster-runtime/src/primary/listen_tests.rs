@@ -132,3 +132,18 @@ fn what_was_fixed_stays_and_nothing_else_is_bound() {
     world.listeners.unbind((0, Id(1)), bound.listener, world.now);
     assert_eq!(world.abandoned_after(2 * LINGER), 0);
 }
+
+/// Mutation: let go of what anybody else of the slot has.
+#[test]
+fn who_is_to_be_replaced_takes_nothing_from_its_replacement() {
+    let mut world = World::new();
+    let bound = world.bind(0, 1);
+    world.alive.push(3);
+    assert_eq!(world.bind(0, 3).listener, bound.listener);
+    // In a reload the old one may say again that it is up, before the new one is or while it drains itself.
+    world.listeners.succeeded((0, Id(1)), world.now);
+    world.listeners.succeeded((0, Id(3)), world.now);
+    world.dies(0, 1);
+    assert_eq!(world.abandoned_after(2 * SETTLE), 0);
+    assert!(world.listeners.is_held_by(bound.listener, (0, Id(3))));
+}

@@ -386,7 +386,9 @@ impl Loop {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let own = own.into_iter().chain([ask::deadline()]);
         let way = [self.door.deadline(), self.lanes.deadline()];
-        let listening = [self.held.deadline(), self.listeners.deadline()];
+        // At a stop all are closed together, and nobody looks at who has a use for them.
+        let listeners = self.listeners.deadline().filter(|_| !self.fleet.is_stopping());
+        let listening = [self.held.deadline(), listeners];
         own.chain(way).chain(listening).flatten().min()
     }
 }

@@ -88,6 +88,12 @@ pub(crate) fn prepare_adopted(socket: &OwnedFd) -> io::Result<()> {
     socket.set_nonblocking(true)
 }
 
+/// Has accepting from it not wait. A socket that others have too has one such flag for all of them, and any may have
+/// taken it back.
+pub(crate) fn keep_from_waiting(socket: &OwnedFd) -> io::Result<()> {
+    SockRef::from(socket).set_nonblocking(true)
+}
+
 /// As [`prepare_adopted`], for datagrams.
 pub(crate) fn prepare_adopted_udp(socket: &OwnedFd) -> io::Result<()> {
     let socket = SockRef::from(socket);

@@ -121,6 +121,8 @@ impl LaneRemote {
 /// runtime, and on the thread, that will receive.
 pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::Result<Lane> {
     let here = here();
+    // Counted from the question on: it may be open, and bring something, before this task is told so.
+    let opening = Opening::new(here);
     let source = match &here.to {
         To::Primary(link) if listeners.iter().any(|listener| matches!(listener.of, Of::Here(_))) => {
             let sockets = unclustered::Sockets::open(listeners)?;
@@ -142,7 +144,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         }
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
     };
-    here.drain.opened();
+    std::mem::forget(opening);
     let (wish, wishes) = watch::channel(Wish::Receive);
     Ok(Lane {
         source,
@@ -157,6 +159,22 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         closing: false,
         ended: false,
     })
+}
+
+/// A lane that has been asked for. Dropped, there will be none.
+struct Opening(&'static Here);
+
+impl Opening {
+    fn new(here: &'static Here) -> Opening {
+        here.drain.opened();
+        Opening(here)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.drain.ended();
+    }
 }
 
 impl Lane {
