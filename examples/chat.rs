@@ -43,10 +43,8 @@ pub(crate) struct Line {
 
 /// Runs in the primary. All lines pass here, so that all clients see them in the same order.
 pub(crate) fn relay(_: cluster::Worker, line: Line) {
-    for worker in cluster::workers() {
-        // One that is not up yet, or is gone, has no clients.
-        let _ = worker.send(&line);
-    }
+    // One that is not up yet, or is gone, has no clients.
+    let _ = cluster::broadcast(&line);
 }
 
 /// The clients of this worker, room by room.

@@ -90,6 +90,10 @@ impl Loop {
     }
 
     fn bind(&mut self, id: Id, call: Call, key: Key, backlog: u32) -> Turn {
+        if self.fleet.member(id).is_none() {
+            // It died while it waited for another's fate: nobody would hold what is bound for it.
+            return Ok(());
+        }
         self.somebody_bound = true;
         if self.fleet.is_stopping() {
             let result = match key.site {
