@@ -59,6 +59,10 @@ pub(crate) enum Answer {
     },
 }
 
+/// When a nursery is asked again that could not be asked: too many descriptors are on their way, or the kernel is short of
+/// memory.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// Bytes of an answer.
 const LARGEST: usize = 4096;
 
@@ -83,6 +87,8 @@ pub(crate) struct Nursery {
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
     was_ready: bool,
+    /// It could not be asked just now, and no answer of its own says when it can be.
+    ask_at: Option<Instant>,
     /// Another has taken its place: it has no more births, and until then to end.
     retired: Option<Instant>,
 }
@@ -132,6 +138,7 @@ impl Nursery {
             streak: Streak::default(),
             start_at: None,
             was_ready: false,
+            ask_at: None,
             retired: None,
         }
     }
@@ -250,7 +257,11 @@ impl Nursery {
                     return;
                 }
                 Err(error) => {
-                    report::error(format_args!("asking the nursery for worker {}: {error}", id.0));
+                    report::error(format_args!(
+                        "asking the nursery for worker {}: {error}; it is tried again",
+                        id.0
+                    ));
+                    self.ask_at = Some(now + ASK_AGAIN_AFTER);
                     return;
                 }
             }
@@ -335,11 +346,14 @@ impl Nursery {
             };
             since.map(|since| since + process.within)
         });
-        self.start_at.into_iter().chain(due).min()
+        self.start_at.into_iter().chain(due).chain(self.ask_at).min()
     }
 
     /// Whether it is to be started now. Kills one that takes too long, be it for preload or for a birth.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        if self.ask_at.take_if(|at| *at <= now).is_some() {
+            self.ask(now);
+        }
         if self.start_at.is_some_and(|at| at <= now) {
             return true;
         }

@@ -79,7 +79,12 @@ impl Outlets {
         }
     }
 
-    /// Writes a whole line, now or later.
+    /// Writes what waits, as far as it is taken.
+    pub(super) fn flush(&mut self) {
+        self.outlets.iter_mut().for_each(Outlet::flush);
+    }
+
+    /// Has a whole line written, by the next [`flush`](Outlets::flush) or later.
     pub(super) fn write(&mut self, stream: Stream, line: &[u8]) {
         let index = self.index(stream);
         self.outlets[index].push(line);
@@ -150,11 +155,13 @@ impl Outlet {
 
     fn push(&mut self, line: &[u8]) {
         if self.left() + line.len() > MOST {
+            self.flush();
+        }
+        if self.left() + line.len() > MOST {
             self.lost += line.len();
             return;
         }
         self.waiting.extend_from_slice(line);
-        self.flush();
     }
 
     fn flush(&mut self) {

@@ -20,7 +20,7 @@ use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 
 /// Bytes read at a time.
-const READ: usize = 64 * 1024;
+const READ: usize = 16 * 1024;
 
 /// What a worker has for its standard output and error.
 #[derive(Debug)]
@@ -214,6 +214,9 @@ impl Loop {
         for line in lines {
             self.outputs.write(&worker, &line);
             self.callbacks.printed(&worker, &line);
+        }
+        if let Some(outlets) = &mut self.outputs.outlets {
+            outlets.flush();
         }
     }
 

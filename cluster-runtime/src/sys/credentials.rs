@@ -8,7 +8,9 @@ use std::io;
 
 use nix::unistd::{Group, User, getgrouplist, getresgid, getresuid};
 use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 /// Who a worker is to be. What is not named stays as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,6 +54,14 @@ impl Credentials {
         set_thread_res_gid(self.gid, self.gid, self.gid)?;
         if let Some(uid) = self.uid {
             set_thread_res_uid(uid, uid, uid)?;
+            if !uid.is_root() {
+                // The kernel takes them from root only, and not from whoever was given the right to change users.
+                let none = CapabilitySet::empty();
+                set_capabilities(
+                    None,
+                    CapabilitySets { effective: none, permitted: none, inheritable: none },
+                )?;
+            }
         }
         match self.is_taken_on()? {
             true => Ok(()),

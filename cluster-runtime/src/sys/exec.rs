@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
@@ -33,11 +34,12 @@ pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
 }
 
 /// Starts it; the child is ours. `left` stays open in it under its number, and is all that does but the standard ones; the
-/// signals that [`signal::hold`] names are blocked. With `credentials`, it is that user's from its first instruction on.
+/// signals that [`signal::hold`] names are blocked, and of the others those of `mask`. With `credentials`, it is that user's from its first instruction on.
 pub(crate) fn spawn(
     mut command: Command,
     left: BorrowedFd<'_>,
     credentials: Option<Credentials>,
+    mask: SigSet,
 ) -> io::Result<u32> {
     let number = left.as_raw_fd();
     let prepare = move || {
@@ -46,7 +48,7 @@ pub(crate) fn spawn(
         let left = unsafe { BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(left, FdFlags::empty())?;
         credentials.as_ref().map_or(Ok(()), Credentials::take_on)?;
-        signal::hold()
+        signal::hold(&mask)
     };
     // SAFETY: system calls only; nothing is allocated, and no lock is taken.
     #[allow(unsafe_code)]

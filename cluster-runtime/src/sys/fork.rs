@@ -30,15 +30,35 @@ pub(crate) fn fork() -> io::Result<Birth> {
 /// parent of every orphan of its workers too.
 pub(crate) fn fork_sibling() -> io::Result<Birth> {
     prepare()?;
-    let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
+    let mut flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    let tid = tid_of_libc();
+    if tid != 0 {
+        flags |= libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
+    }
+    let flags = libc::c_long::from(flags);
     // SAFETY: as fork above; without a new stack clone returns twice on a copy of this one, as fork does. It
-    // bypasses the handlers of pthread_atfork, which guard locks between threads: there is one thread.
+    // bypasses the handlers of pthread_atfork, which guard locks between threads: there is one thread. Where
+    // the kernel writes the child's number is where the C library has its own, in the child's copy. Which argument that is
+    // depends on the architecture; the other is not looked at.
     #[allow(unsafe_code)]
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, tid, tid) };
     match u32::try_from(pid) {
         Ok(0) => Ok(Birth::Child),
         Ok(child) => Ok(Birth::Parent { child }),
         Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Where the C library keeps this thread's number, which fork(3) would renew in the child: pthread_kill, setuid and others
+/// go by it. 0 where it is not known, or not there: musl has a lock in that place.
+fn tid_of_libc() -> usize {
+    const PR_GET_TID_ADDRESS: libc::c_int = 40;
+    let mut address: usize = 0;
+    // SAFETY: the kernel writes one pointer, and what it points to is what it will write to at this thread's end.
+    #[allow(unsafe_code)]
+    unsafe {
+        let known = libc::prctl(PR_GET_TID_ADDRESS, &raw mut address) == 0 && address != 0;
+        if known && *(address as *const libc::pid_t) == libc::gettid() { address } else { 0 }
     }
 }
 

@@ -56,6 +56,11 @@ impl Signals {
         Ok(self.fd.read_signal()?.map(|info| info.ssi_signo.cast_signed()))
     }
 
+    /// The mask that the thread had.
+    pub(crate) fn before(&self) -> SigSet {
+        self.before
+    }
+
     /// Gives the thread the mask back that it had.
     pub(crate) fn restore(mut self) -> io::Result<()> {
         self.unhandle()?;
@@ -92,9 +97,14 @@ fn of_a_worker() -> SigSet {
     signals
 }
 
-/// Keeps them from this thread until [`release`]: before an exec, since no handler survives it.
-pub(crate) fn hold() -> io::Result<()> {
-    Ok(of_a_worker().thread_block()?)
+/// Gives this thread the mask that the program was started with, and keeps those signals from it until [`release`]: before
+/// an exec, since no handler survives it, and a mask does.
+pub(crate) fn hold(before: &SigSet) -> io::Result<()> {
+    let mut mask = *before;
+    for signal in &of_a_worker() {
+        mask.add(signal);
+    }
+    Ok(mask.thread_set_mask()?)
 }
 
 /// In the new image, once it has handlers.
