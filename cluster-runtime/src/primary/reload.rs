@@ -49,6 +49,11 @@ impl Reloads {
         self.current
     }
 
+    /// Whether a replacement for whoever holds the slot is not ready yet.
+    pub(super) fn is_coming_to(&self, slot: usize) -> bool {
+        self.running.as_ref().is_some_and(|running| running.coming.contains_key(&slot))
+    }
+
     /// The generation of the one that takes a dead worker's place: during a reload, its own.
     pub(super) fn after(&self, dead: &Member) -> u64 {
         let same = |running: &&Running| running.generation == dead.generation;

@@ -441,3 +441,24 @@ fn a_reload_of_nobody_is_done_at_once() {
     world.tell(Input::Disconnect { id: Id(1) });
     assert!(outcomes(&world.tell(Input::Reload))[0].result().is_ok());
 }
+
+#[test]
+fn who_is_forked_meanwhile_does_not_get_the_place_that_another_is_to_take() {
+    let mut world = World::serving(1, 1);
+    world.tell(Input::Reload);
+    world.tell(Input::Disconnect { id: Id(1) });
+    world.dies(1, DONE);
+    let forked = world.fleet.ids.next();
+    let effects = world.tell(Input::Fork { id: forked });
+    assert!(effects.contains(&Effect::Spawn { id: forked, slot: 1, generation: 1 }), "{effects:?}");
+}
+
+#[test]
+fn a_stop_at_once_is_told_as_one_though_somebody_has_left_badly() {
+    let mut world = World::serving(2, 1);
+    world.fleet.rules.restart = Restart::Never;
+    world.dies(1, CRASH);
+    world.tell(Input::StopNow { signal: Signal::QUIT });
+    world.dies(2, KILLED);
+    assert_eq!(world.fleet.end(), Some(Err(&Failure::Stopped { signal: Signal::QUIT })));
+}

@@ -56,6 +56,11 @@ impl Signals {
         Ok(self.fd.read_signal()?.map(|info| info.ssi_signo.cast_signed()))
     }
 
+    /// The mask that the thread had.
+    pub(crate) fn before(&self) -> SigSet {
+        self.before
+    }
+
     /// Gives the thread the mask back that it had.
     pub(crate) fn restore(mut self) -> io::Result<()> {
         self.unhandle()?;
@@ -92,9 +97,10 @@ fn of_a_worker() -> SigSet {
     signals
 }
 
-/// Keeps them from this thread until [`release`]: before an exec, since no handler survives it.
-pub(crate) fn hold() -> io::Result<()> {
-    Ok(of_a_worker().thread_block()?)
+/// Keeps them, and what this program was started with blocked, and nothing else, from this thread until [`release`]:
+/// before an exec, which no handler survives, and every blocked signal does.
+pub(crate) fn hold(before: &SigSet) -> io::Result<()> {
+    Ok((*before | of_a_worker()).thread_set_mask()?)
 }
 
 /// In the new image, once it has handlers.
