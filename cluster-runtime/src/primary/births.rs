@@ -105,9 +105,9 @@ impl Loop {
         if let Some(Ends { out, err }) = output {
             program.stdout(out).stderr(err);
         }
-        match told.and_then(|()| {
-            exec::spawn(program, channel.as_fd(), self.credentials.clone(), self.signals.before())
-        }) {
+        match told
+            .and_then(|()| exec::spawn(program, channel.as_fd(), self.credentials.clone(), &self.signals))
+        {
             Ok(child) => {
                 hub::open(id, ours);
                 self.born(id, child)

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::step::Input;
 use super::{Departure, Loop, Turn, desk};
+use crate::config::Spawn;
 use crate::event::State;
 use crate::reload::{Reload, ReloadFailure};
 use crate::report;
@@ -14,7 +15,7 @@ impl Loop {
     pub(super) fn reloading(&mut self, generation: u64) -> Turn {
         let surge = self.settings.max_surge;
         report::info(format_args!("reload: generation {generation} begins, {surge} at a time"));
-        if self.preloads.is_none() {
+        if self.preloads.is_none() || self.settings.spawn == Spawn::Exec {
             return Ok(());
         }
         match self.start_nursery(generation) {

@@ -259,7 +259,10 @@ impl Loop {
             self.announce(id, listener);
         }
         self.perform(effects)?;
-        self.listeners.succeeded((self.slot_of(id), id), Instant::now());
+        let stays = |id| self.fleet.member(id).is_some_and(|member| !member.life.is_leaving());
+        if stays(id) {
+            self.listeners.succeeded(self.slot_of(id), stays, Instant::now());
+        }
         self.release_held(id)
     }
 

@@ -197,10 +197,12 @@ impl Listeners {
     }
 
     /// A worker is up: what its predecessor had, and it does not ask for, is given up.
-    pub(crate) fn succeeded(&mut self, (slot, successor): Who, now: Instant) {
+    ///
+    /// `stays` tells of each worker whether it lives and does not leave: in a reload two do so in one slot, and neither is
+    /// the other's predecessor until one is told to go.
+    pub(crate) fn succeeded(&mut self, slot: usize, stays: impl Fn(Id) -> bool, now: Instant) {
         for listener in self.listeners.values_mut() {
-            // Who came before it, and not whoever is to replace it: that one is up later, and keeps what it has.
-            let others = listener.holders.iter_mut().filter(|(worker, _)| **worker < successor);
+            let others = listener.holders.iter_mut().filter(|(worker, _)| !stays(**worker));
             for (_, holder) in others.filter(|(_, holder)| holder.slot == slot) {
                 holder.until.get_or_insert(now + SETTLE);
             }

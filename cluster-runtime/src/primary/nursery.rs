@@ -283,7 +283,7 @@ impl Nursery {
         self.births.remove(&id);
     }
 
-    /// Another takes its place. It answers what it was asked, and goes. Yields the births that it was not told of.
+    /// Another takes its place. It answers what it was asked, and goes. Yields the births that it will not answer.
     pub(crate) fn retire(&mut self, now: Instant) -> Vec<Id> {
         self.start_at = None;
         self.retired = Some(now + END_WITHIN);
@@ -293,7 +293,9 @@ impl Nursery {
             // Its end is on its way already, or comes now.
             process.kill();
         }
-        self.births.extract_if(.., |_, asked| asked.told.is_none()).map(|(id, _)| id).collect()
+        // Of one that has ended already, nothing will be answered.
+        let ended = self.is_gone();
+        self.births.extract_if(.., |_, asked| ended || asked.told.is_none()).map(|(id, _)| id).collect()
     }
 
     pub(crate) fn is_retired(&self) -> bool {

@@ -49,6 +49,11 @@ impl Reloads {
         self.current
     }
 
+    /// Whether a replacement for whoever holds the slot is not ready yet.
+    pub(super) fn is_coming_to(&self, slot: usize) -> bool {
+        self.running.as_ref().is_some_and(|running| running.coming.contains_key(&slot))
+    }
+
     /// The generation of the one that takes a dead worker's place: during a reload, its own.
     pub(super) fn after(&self, dead: &Member) -> u64 {
         let same = |running: &&Running| running.generation == dead.generation;
@@ -95,7 +100,7 @@ impl Fleet {
                 self.begin(now, out);
             }
             self.spawn_beside(now, out);
-            if self.reloads.running.as_ref().is_some_and(|running| !running.coming.is_empty()) {
+            if self.reloads.running.as_ref().is_some_and(|running| self.is_awaited(running)) {
                 return;
             }
             self.end_reload(None, now, out);
@@ -115,6 +120,14 @@ impl Fleet {
         let generation = reloads.last;
         reloads.running = Some(Running { generation, began: now, coming: BTreeMap::new() });
         out.push(Effect::Reloading { generation });
+    }
+
+    /// Whether somebody of the new generation is not ready yet: a replacement, or who has taken the place of one that was
+    /// ready and has died.
+    fn is_awaited(&self, running: &Running) -> bool {
+        let unready = |member: &Member| !member.asked && member.ready().is_none();
+        let new = |member: &Member| member.generation == running.generation;
+        !running.coming.is_empty() || self.members.values().any(|member| new(member) && unready(member))
     }
 
     /// As many as may come at once, in the order of their slots.

@@ -141,7 +141,7 @@ impl World {
         assert!(self.ended.len() <= self.requests, "an outcome that nobody asked for");
         if let Some(running) = &self.fleet.reloads.running {
             assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
-            assert!(!running.coming.is_empty(), "it waits for nobody");
+            assert!(self.fleet.is_awaited(running), "it waits for nobody");
             assert!(!self.stopped);
             for (slot, id) in &running.coming {
                 let member = self.fleet.member(*id).expect("one that is coming");

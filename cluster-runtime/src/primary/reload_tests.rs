@@ -225,7 +225,8 @@ fn one_that_is_killed_from_outside_after_it_was_ready_is_replaced_by_its_like() 
     let effects = world.dies(3, KILLED);
     assert!(outcomes(&effects).is_empty());
     assert_eq!(world.fleet.member(Id(5)).map(|member| (member.slot, member.generation)), Some((0, 2)));
-    assert_eq!(outcomes(&world.up(4)).len(), 1);
+    assert!(outcomes(&world.up(4)).is_empty(), "one of the new ones is not ready yet");
+    assert_eq!(outcomes(&world.up(5)).len(), 1);
     assert_eq!(world.holders(), [(5, 2), (4, 2)]);
 }
 
@@ -440,4 +441,41 @@ fn a_reload_of_nobody_is_done_at_once() {
     let mut world = World::serving(1, 1);
     world.tell(Input::Disconnect { id: Id(1) });
     assert!(outcomes(&world.tell(Input::Reload))[0].result().is_ok());
+}
+
+#[test]
+fn who_is_forked_meanwhile_does_not_get_the_place_that_another_is_to_take() {
+    let mut world = World::serving(1, 1);
+    world.tell(Input::Reload);
+    world.tell(Input::Disconnect { id: Id(1) });
+    world.dies(1, DONE);
+    let forked = world.fleet.ids.next();
+    let effects = world.tell(Input::Fork { id: forked });
+    assert!(effects.contains(&Effect::Spawn { id: forked, slot: 1, generation: 1 }), "{effects:?}");
+}
+
+#[test]
+fn a_stop_at_once_is_told_as_one_though_somebody_has_left_badly() {
+    let mut world = World::serving(2, 1);
+    world.fleet.rules.restart = Restart::Never;
+    world.dies(1, CRASH);
+    world.tell(Input::StopNow { signal: Signal::QUIT });
+    world.dies(2, KILLED);
+    assert_eq!(world.fleet.end(), Some(Err(&Failure::Stopped { signal: Signal::QUIT })));
+}
+
+#[test]
+fn a_reload_is_not_done_before_the_successor_of_a_new_one_that_was_killed_is_ready() {
+    let mut world = World::serving(2, 1);
+    world.tell(Input::Reload);
+    world.up(3);
+    world.dies(3, KILLED);
+    world.up(4);
+    assert_eq!(world.fleet.reloading(), Some(2), "5 is of the new generation, and not ready");
+    let effects = world.dies(5, CRASH);
+    let ended = effects.iter().find_map(|effect| match effect {
+        Effect::Reloaded(reload) => Some(reload.result().is_err()),
+        _ => None,
+    });
+    assert_eq!(ended, Some(true), "{effects:?}");
 }

@@ -308,8 +308,12 @@ impl Fleet {
     }
 
     fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
-        let vacant = |slot: &Slot| slot.holder.is_none() && slot.refill_at.is_none();
-        let slot = self.slots.iter().position(vacant).unwrap_or_else(|| {
+        // Where one is coming it would take the place of this one, and is not given what this one is.
+        let vacant = |slot: &usize| {
+            let Slot { holder, refill_at, .. } = &self.slots[*slot];
+            holder.is_none() && refill_at.is_none() && !self.reloads.is_coming_to(*slot)
+        };
+        let slot = (0..self.slots.len()).find(vacant).unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });

@@ -22,6 +22,10 @@ impl Fleet {
         if self.phase == Phase::StoppingNow {
             return;
         }
+        if self.phase == Phase::Running {
+            // What would be told if nobody were left.
+            self.failure = None;
+        }
         self.failure.get_or_insert(Failure::Stopped { signal });
         self.kill_everybody(out);
     }

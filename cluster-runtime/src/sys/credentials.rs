@@ -9,7 +9,8 @@ use std::io;
 use nix::unistd::{Group, User, getgrouplist, getresgid, getresuid};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
 };
 
 /// Who a worker is to be. What is not named stays as it is.

@@ -10,13 +10,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
 
 use super::credentials::Credentials;
-use super::{process, signal};
+use super::process;
+use super::signal::{self, Signals};
 
 /// This program with `args`, or this process's own, and with its environment but for what a service manager said to it alone.
 pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
@@ -39,16 +39,17 @@ pub(crate) fn spawn(
     mut command: Command,
     left: BorrowedFd<'_>,
     credentials: Option<Credentials>,
-    mask: SigSet,
+    signals: &Signals,
 ) -> io::Result<u32> {
     let number = left.as_raw_fd();
+    let before = signals.before();
     let prepare = move || {
         // SAFETY: `left` is borrowed for longer than `spawn` takes, and the child has a copy of each descriptor.
         #[allow(unsafe_code)]
         let left = unsafe { BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(left, FdFlags::empty())?;
         credentials.as_ref().map_or(Ok(()), Credentials::take_on)?;
-        signal::hold(&mask)
+        signal::hold(&before)
     };
     // SAFETY: system calls only; nothing is allocated, and no lock is taken.
     #[allow(unsafe_code)]

@@ -97,14 +97,10 @@ fn of_a_worker() -> SigSet {
     signals
 }
 
-/// Gives this thread the mask that the program was started with, and keeps those signals from it until [`release`]: before
-/// an exec, since no handler survives it, and a mask does.
+/// Keeps them, and what this program was started with blocked, and nothing else, from this thread until [`release`]:
+/// before an exec, which no handler survives, and every blocked signal does.
 pub(crate) fn hold(before: &SigSet) -> io::Result<()> {
-    let mut mask = *before;
-    for signal in &of_a_worker() {
-        mask.add(signal);
-    }
-    Ok(mask.thread_set_mask()?)
+    Ok((*before | of_a_worker()).thread_set_mask()?)
 }
 
 /// In the new image, once it has handlers.
