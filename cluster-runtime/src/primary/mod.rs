@@ -384,7 +384,7 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
-        let own = own.into_iter().chain([ask::deadline()]);
+        let own = own.into_iter().chain([ask::deadline(), hub::deadline(Instant::now())]);
         let way = [self.door.deadline(), self.lanes.deadline()];
         let listening = [self.held.deadline(), self.listeners.deadline()];
         own.chain(way).chain(listening).flatten().min()
