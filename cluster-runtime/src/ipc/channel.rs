@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 pub(crate) use super::codec::{Encoded, decode};
 use super::frame::{self, Decoder, Frame, HEADER, Head, Kind, MAX_BODY};
@@ -22,8 +23,11 @@ pub(crate) const SEGMENT: usize = 64 * 1024;
 /// Descriptors that may wait for their frames, or to be written.
 const MOST_FDS: usize = 64;
 
-/// The same of ours: more than a worker has use for, which asks for a lane for each of its threads.
-const MOST_FDS_OF_OURS: usize = 2048;
+/// The same for messages of ours: as many as a worker may ask for in earnest, and no more if it does not read them.
+const MOST_OWN_FDS: usize = 2048;
+
+/// After a shortage of which no event tells the end, the next attempt.
+pub(crate) const REST: Duration = Duration::from_millis(20);
 
 /// Told, beside the version, to whoever speaks another.
 const BUILD: &str = concat!("cluster ", env!("CARGO_PKG_VERSION"));
@@ -40,6 +44,8 @@ pub(crate) struct Outbox {
     waiting_fds: usize,
     /// All bytes that were ever written.
     written: u64,
+    /// The last write met a shortage of which no event tells the end.
+    short: bool,
     /// Nobody reads any more.
     closed: bool,
 }
@@ -61,7 +67,8 @@ pub(crate) struct Refused {
 impl Default for Outbox {
     fn default() -> Outbox {
         let segments = VecDeque::new();
-        let mut outbox = Outbox { segments, waiting: 0, waiting_fds: 0, written: 0, closed: false };
+        let mut outbox =
+            Outbox { segments, waiting: 0, waiting_fds: 0, written: 0, short: false, closed: false };
         outbox.push(Head::of(Kind::Hello, PROTOCOL), BUILD.as_bytes(), None);
         outbox
     }
@@ -77,8 +84,8 @@ impl Outbox {
     /// Takes in a message of ours. There are only ever a few of them, unless the other side asks and asks and does not
     /// read the answers.
     pub(crate) fn post_ours(&mut self, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Result<(), Refused> {
-        let full = self.waiting > 2 * MAX_BACKLOG;
-        self.post_within(full || (fd.is_some() && self.waiting_fds >= MOST_FDS_OF_OURS), head, body, fd)
+        let full = self.waiting > 2 * MAX_BACKLOG || (fd.is_some() && self.waiting_fds >= MOST_OWN_FDS);
+        self.post_within(full, head, body, fd)
     }
 
     fn post_within(
@@ -115,6 +122,7 @@ impl Outbox {
 
     /// Writes as much as the socket takes. An error means that nobody reads any more.
     pub(crate) fn flush(&mut self, socket: impl AsFd) -> io::Result<()> {
+        self.short = false;
         while let Some(segment) = self.segments.front_mut() {
             let rest = &segment.bytes[segment.written..];
             match scm::send(&socket, rest, segment.fd.as_ref().map(AsFd::as_fd)) {
@@ -127,7 +135,20 @@ impl Outbox {
                         self.segments.pop_front();
                     }
                 }
-                Err(error) if crowded(&error) => return Ok(()),
+                Err(error) if crowded(&error) => {
+                    self.short = error.kind() != io::ErrorKind::WouldBlock;
+                    return Ok(());
+                }
+                // Of this descriptor, and not of the socket: there are some that can't be sent, io_uring's for one. Its
+                // message goes without it.
+                Err(error) if segment.fd.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
+                    crate::report::error(format_args!(
+                        "a descriptor can't be sent, and its message goes without it: {error}"
+                    ));
+                    segment.fd = None;
+                    self.waiting_fds -= 1;
+                    frame::without_fd(&mut segment.bytes);
+                }
                 Err(error) => {
                     self.close();
                     return Err(error);
@@ -152,6 +173,11 @@ impl Outbox {
         self.waiting > 0
     }
 
+    /// Whether what waits is to be tried again after a [`REST`], and not when the socket is writable: it is.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short && self.is_waiting()
+    }
+
     /// How many bytes wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
@@ -173,7 +199,8 @@ pub(crate) fn crowded(error: &io::Error) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     decoder: Decoder,
-    fds: VecDeque<OwnedFd>,
+    /// Nothing in place of one that the kernel could not give us.
+    fds: VecDeque<Option<OwnedFd>>,
     /// The other side has said hello.
     greeted: bool,
 }
@@ -207,16 +234,17 @@ impl Intake {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Read::End),
             Err(error) => return Err(error),
         };
-        self.fds.extend(fds);
+        self.fds.extend(fds.into_iter().map(Some));
         if self.fds.len() > MOST_FDS {
             self.fds.clear();
             return Err(broken("descriptors that belong to no frame"));
         }
         if received.lost_fds {
-            return Err(io::Error::other(
+            crate::report::error(format_args!(
                 "the kernel dropped a descriptor sent to this process: its limit of open files (RLIMIT_NOFILE) is \
-                 reached; raise it",
+                 reached; raise it"
             ));
+            self.fds.push_back(None);
         }
         self.decoder.filled(received.bytes);
         Ok(if received.bytes == 0 { Read::End } else { Read::Some })
@@ -229,7 +257,7 @@ impl Intake {
             let Frame { head, has_fd, body } = frame;
             let fd = match has_fd {
                 false => None,
-                true => Some(self.fds.pop_front().ok_or_else(|| broken("a frame without its descriptor"))?),
+                true => self.fds.pop_front().ok_or_else(|| broken("a frame without its descriptor"))?,
             };
             match (head.kind, self.greeted) {
                 (Kind::Hello, false) => self.greet(head.number, &body)?,

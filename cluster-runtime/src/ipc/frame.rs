@@ -129,6 +129,11 @@ pub(crate) fn encode(out: &mut Vec<u8>, head: Head, has_fd: bool, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
+/// Has the frame with which these bytes begin say that it has no descriptor.
+pub(crate) fn without_fd(bytes: &mut [u8]) {
+    bytes[5] = 0;
+}
+
 /// How many bytes of the stream a frame was.
 pub(crate) fn size_of(frame: &Frame) -> usize {
     HEADER + frame.body.len()

@@ -7,11 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use super::slot::Id;
 use crate::error::SendError;
 pub(crate) use crate::ipc::channel::Refused;
-use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, SEGMENT};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, SEGMENT};
 use crate::ipc::frame::Head;
 use crate::ipc::message::ToWorker;
 use crate::sys::epoll::{Epoll, Interest};
@@ -43,7 +44,11 @@ pub(crate) fn open(id: Id, socket: OwnedFd) {
         interest: Interest::Nothing,
         wrote: false,
     };
-    LINES.with_borrow_mut(|lines| lines.insert(id, line));
+    LINES.with_borrow_mut(|lines| match lines.get_mut(&id) {
+        // To be born again: nothing was written yet, and what was said to it is kept.
+        Some(known) if known.interest == Interest::Nothing => known.socket = line.socket,
+        _ => drop(lines.insert(id, line)),
+    });
 }
 
 /// Starts to listen to it. `name` is what the epoll set calls it.
@@ -165,7 +170,9 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
                 // An error means that nobody reads: its end is read soon.
                 let _ = line.outbox.flush(&line.socket);
             }
-            let interest = if line.outbox.is_waiting() { Interest::ReadWrite } else { Interest::Read };
+            // Where memory or descriptors are short it is writable all the time: then it is tried again after a rest.
+            let waits = line.outbox.is_waiting() && !line.outbox.is_short();
+            let interest = if waits { Interest::ReadWrite } else { Interest::Read };
             if interest != line.interest {
                 epoll.change(&line.socket, name(*id), interest)?;
                 line.interest = interest;
@@ -173,6 +180,11 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
         }
         Ok(())
     })
+}
+
+/// When a shortage may be over.
+pub(crate) fn deadline(now: Instant) -> Option<Instant> {
+    LINES.with_borrow(|lines| lines.values().any(|line| line.outbox.is_short()).then(|| now + REST))
 }
 
 /// Stops listening to a line that has ended, which would be reported for ever.

@@ -384,7 +384,7 @@ impl Loop {
 
     fn deadline(&self) -> Option<Instant> {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
-        let own = own.into_iter().chain([ask::deadline()]);
+        let own = own.into_iter().chain([ask::deadline(), hub::deadline(Instant::now())]);
         let way = [self.door.deadline(), self.lanes.deadline()];
         // At a stop all are closed together, and nobody looks at who has a use for them.
         let listeners = self.listeners.deadline().filter(|_| !self.fleet.is_stopping());

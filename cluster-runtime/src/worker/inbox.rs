@@ -38,7 +38,6 @@ struct Readers {
     queues: Vec<UnboundedSender<Arc<Letter>>>,
     /// Kept for the first of them.
     before: VecDeque<Arc<Letter>>,
-    had_readers: bool,
     dropped: bool,
     ended: bool,
 }
@@ -98,13 +97,7 @@ impl Drop for Letter {
 impl Inbox {
     /// `read_by` makes a reader of it; `room` is told when it was full and is no longer.
     pub(crate) fn new(read_by: &'static str, room: impl Fn() + Send + Sync + 'static) -> Inbox {
-        let readers = Readers {
-            queues: Vec::new(),
-            before: VecDeque::new(),
-            had_readers: false,
-            dropped: false,
-            ended: false,
-        };
+        let readers = Readers { queues: Vec::new(), before: VecDeque::new(), dropped: false, ended: false };
         let held = Arc::new(Held { bytes: AtomicUsize::new(0), room: Box::new(room) });
         Inbox { readers: Mutex::new(readers), held, read_by }
     }
@@ -115,23 +108,27 @@ impl Inbox {
         let (fd, reply, held) = (Mutex::new(fd), Mutex::new(reply), Arc::clone(&self.held));
         let letter = Arc::new(Letter { bytes, fd, reply, weight, held });
         // Dropped after the lock: what refuses a question sends.
-        let mut unwanted = None;
+        let mut unwanted = Vec::new();
         let mut readers = self.readers();
         readers.queues.retain(|queue| !queue.is_closed());
         if readers.queues.is_empty() {
             if readers.ended {
-                unwanted = Some(letter);
+                unwanted.push(letter);
             } else {
                 readers.before.push_back(letter);
-                if !readers.had_readers && self.is_full() {
-                    // Nobody may ever ask: then the channel would stay full, and the primary not be heard either.
-                    unwanted = readers.before.pop_front();
-                    if !std::mem::replace(&mut readers.dropped, true) {
-                        report::warn(format_args!(
-                            "nobody reads what the primary says to this worker: the oldest is dropped; call {} to read it",
-                            self.read_by
-                        ));
-                    }
+                // Nobody may ever ask, or ask again: then the channel would stay full, and the primary not be heard either.
+                let mut held = self.held.bytes.load(Ordering::Relaxed);
+                while held >= LIMIT
+                    && let Some(oldest) = readers.before.pop_front()
+                {
+                    held = held.saturating_sub(oldest.weight);
+                    unwanted.push(oldest);
+                }
+                if !unwanted.is_empty() && !std::mem::replace(&mut readers.dropped, true) {
+                    report::warn(format_args!(
+                        "nobody reads what the primary says to this worker: the oldest is dropped; call {} to read it",
+                        self.read_by
+                    ));
                 }
             }
         } else {
@@ -162,7 +159,6 @@ impl Inbox {
     pub(super) fn subscribe(&self) -> UnboundedReceiver<Arc<Letter>> {
         let (queue, messages) = unbounded_channel();
         let mut readers = self.readers();
-        readers.had_readers = true;
         for letter in readers.before.drain(..) {
             // Its reader is in our hands.
             let _ = queue.send(letter);
@@ -297,5 +293,26 @@ mod tests {
             assert!(!inbox.is_full());
         }
         assert!(Messages::<String>::of(&inbox).blocking_recv().unwrap().starts_with('7'));
+    }
+
+    #[test]
+    fn where_nobody_reads_any_size_makes_room_for_any_other() {
+        let inbox = Inbox::new("messages()", || {});
+        while inbox.held.bytes.load(Ordering::Relaxed) < LIMIT - 2048 {
+            inbox.deliver(encoded(&"s".repeat(1000)), None, None);
+        }
+        inbox.deliver(encoded(&"l".repeat(1_000_000)), None, None);
+        assert!(!inbox.is_full());
+    }
+
+    #[test]
+    fn whoever_has_read_once_need_not_read_for_ever() {
+        let inbox = Inbox::new("messages()", || {});
+        inbox.deliver(encoded("first"), None, None);
+        assert!(Messages::<String>::of(&inbox).blocking_recv().is_some());
+        for _ in 0..10 {
+            inbox.deliver(encoded(&"x".repeat(LIMIT / 4)), None, None);
+        }
+        assert!(!inbox.is_full());
     }
 }

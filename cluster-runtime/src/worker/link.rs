@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
-use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, Read, Refused, Reply, decode};
+use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
 use crate::ipc::message::{Call, ToPrimary, ToWorker};
 use crate::report;
@@ -322,12 +322,17 @@ impl Link {
     pub(super) fn finish(&self) {
         let until = Instant::now() + LAST_WORDS_WITHIN;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            {
+            let short = {
                 let outgoing = &mut *lock(&self.outgoing);
                 self.write(outgoing);
                 if !outgoing.outbox.is_waiting() {
                     return;
                 }
+                outgoing.outbox.is_short()
+            };
+            if short {
+                std::thread::sleep(REST);
+                continue;
             }
             let mut room = [PollFd::new(&self.socket, PollFlags::OUT)];
             if let Err(error) = wait(&mut room, Some(left)) {
@@ -367,7 +372,12 @@ impl Link {
             if !listener.is_full() {
                 interest |= PollFlags::IN;
             }
-            if lock(&self.outgoing).outbox.is_waiting() {
+            let (waiting, short) = {
+                let outbox = &lock(&self.outgoing).outbox;
+                (outbox.is_waiting(), outbox.is_short())
+            };
+            // Where memory or descriptors are short it is writable all the time: then it is tried again after a rest.
+            if waiting && !short {
                 interest |= PollFlags::OUT;
             }
             let [mut woken, mut terminated, mut ready] = [
@@ -383,7 +393,8 @@ impl Link {
             // A socket that has ended is reported for ever.
             let count = if closed { 2 } else { 3 };
             let mut fds = [woken.clone(), terminated.clone(), ready.clone()];
-            wait(&mut fds[..count], left)?;
+            let rest = if short { Some(left.map_or(REST, |left| left.min(REST))) } else { left };
+            wait(&mut fds[..count], rest)?;
             [woken, terminated, ready] = fds;
             if woken.revents().contains(PollFlags::IN) {
                 reset(&self.wake)?;
@@ -395,7 +406,7 @@ impl Link {
             if closed {
                 continue;
             }
-            if ready.revents().contains(PollFlags::OUT) {
+            if short || ready.revents().contains(PollFlags::OUT) {
                 self.write(&mut lock(&self.outgoing));
             }
             if ready.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
