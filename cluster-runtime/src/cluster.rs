@@ -381,7 +381,7 @@ fn clustered(
             role::turn_into(Process::Nursery);
             let (signals, preloads) = primary.leave();
             let preload = preloads.ok_or_else(|| io::Error::other("a nursery without a preload"))?();
-            return Ok(be_forked(cradle.serve(preload, signals), settings, credentials, || Ok(())));
+            return Ok(be_forked(cradle.serve(preload, signals), settings, credentials, signal::release));
         }
     };
     primary.close()?;

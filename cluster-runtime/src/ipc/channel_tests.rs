@@ -149,27 +149,3 @@ fn descriptors_that_wait_have_a_limit_and_come_back() {
     outbox.flush(&a).unwrap();
     assert!(outbox.post(Head::USER, &[0], fd()).is_ok());
 }
-
-#[test]
-fn a_descriptor_that_cannot_be_sent_does_not_end_the_channel() {
-    use std::os::fd::FromRawFd;
-    let (a, b) = scm::stream_pair().unwrap();
-    let mut params = [0u8; 256];
-    #[allow(unsafe_code)]
-    let uring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
-    if uring < 0 {
-        return;
-    }
-    #[allow(unsafe_code)]
-    let uring = unsafe { OwnedFd::from_raw_fd(uring as i32) };
-    let (mut outbox, mut intake) = (Outbox::default(), Intake::default());
-    outbox.post(Head::USER, b"ring", Some(uring)).unwrap();
-    let _ = outbox.flush(&a);
-    outbox.post(Head::USER, b"next", None).unwrap();
-    outbox.flush(&a).unwrap();
-    while intake.read(&b).unwrap() == Read::Some {}
-    for wanted in [b"ring", b"next"] {
-        let packet = intake.next().unwrap().unwrap();
-        assert!(packet.body == wanted && packet.fd.is_none());
-    }
-}

@@ -40,13 +40,14 @@ impl Loop {
         if let Some(member) = self.fleet.member(id) {
             self.listeners.bereave((member.slot, id));
         }
-        self.release_held(id)?;
         // Whether the end of the channel or that of the process was seen first, they are told of in this order.
         // What its last words made a callback ask for is known before it is.
         self.obey()?;
         self.step(Input::Closed { id })?;
         self.obey()?;
-        self.step(Input::Exited { id, status })
+        self.step(Input::Exited { id, status })?;
+        // Not before: if this end is the cluster's, whoever waited for it is killed and has nothing to print.
+        self.release_held(id)
     }
 
     pub(super) fn stop_listening(&mut self) -> Turn {

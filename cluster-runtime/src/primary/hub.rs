@@ -16,6 +16,7 @@ use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, SEGMENT};
 use crate::ipc::frame::Head;
 use crate::ipc::message::ToWorker;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::socket;
 
 thread_local! {
     static LINES: RefCell<BTreeMap<Id, Line>> = const { RefCell::new(BTreeMap::new()) };
@@ -215,7 +216,11 @@ impl Line {
         let mut packets = Vec::new();
         let broken = loop {
             match self.intake.next() {
-                Ok(Some(packet)) => packets.push(packet),
+                Ok(Some(packet)) => {
+                    // Whoever closes the last descriptor of a socket that lingers would wait for its client.
+                    packet.fd.as_ref().inspect(|fd| socket::never_linger(fd));
+                    packets.push(packet);
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }

@@ -16,28 +16,28 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::Newborn;
+use super::cradle::Cradle;
 use super::output::Ends;
 use super::slot::Id;
 use super::source::Source;
 use super::supervise::Streak;
-use super::{Newborn, Preload};
 use crate::fork::Fork;
 use crate::ipc::channel::decode;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::fork::{self, Birth};
 use crate::sys::pidfd::{Child, Status};
-use crate::sys::signal::{self, Signals};
-use crate::sys::{process, scm};
+use crate::sys::scm;
 use serde::{Deserialize, Serialize};
 
 /// Primary → nursery, with the worker's end of its channel.
 #[derive(Debug, Deserialize, Serialize)]
-struct Spawn {
-    id: u64,
-    slot: usize,
-    generation: u64,
-    fork: Fork,
+pub(super) struct Spawn {
+    pub(super) id: u64,
+    pub(super) slot: usize,
+    pub(super) generation: u64,
+    pub(super) fork: Fork,
 }
 
 /// Nursery → primary.
@@ -67,10 +67,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const LARGEST: usize = 4096;
 
 /// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
-const LARGEST_SPAWN: usize = 96 * 1024;
-
-/// How much of what a failed preload says is told.
-const LONGEST_WORDS: usize = 1000;
+pub(super) const LARGEST_SPAWN: usize = 96 * 1024;
 
 /// How long a nursery that has closed its socket, or is to go, may take to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -415,101 +412,5 @@ impl Process {
         if let Err(error) = self.child.signal(libc::SIGKILL) {
             report::error(format_args!("ending the nursery: {error}"));
         }
-    }
-}
-
-/// The nursery's side, before it has preloaded.
-pub(crate) struct Cradle {
-    socket: OwnedFd,
-    primary: u32,
-}
-
-impl Cradle {
-    /// Preloads, then forks on request. Returns in each worker; in the nursery, never.
-    pub(crate) fn serve(self, preload: Preload, signals: Signals) -> Newborn {
-        match self.try_serve(preload, signals) {
-            Ok(newborn) => newborn,
-            Err(error) => {
-                report::error(format_args!("the nursery ends: {error}"));
-                std::process::exit(1)
-            }
-        }
-    }
-
-    /// Borrowed, so that its end of the socket closes only with the process: the primary takes that for its end.
-    fn try_serve(&self, preload: Preload, signals: Signals) -> io::Result<Newborn> {
-        signal::ignore_terminal()?;
-        signals.restore()?;
-        process::signal_on_parent_death()?;
-        if process::parent() != self.primary {
-            std::process::exit(0);
-        }
-        process::forget_service_manager();
-        if let Err(why) = preload() {
-            let told: String = why.chars().take(LONGEST_WORDS).collect();
-            self.answer(&Answer::Failed { why: told })?;
-            return Err(io::Error::other(format!("preload failed: {why}")));
-        }
-        fork::single_threaded().map_err(|error| {
-            io::Error::other(format!(
-                "preload left a thread running: {error}; let preload join what it starts"
-            ))
-        })?;
-        self.answer(&Answer::Ready)?;
-        loop {
-            wait_readable(&self.socket)?;
-            let (mut bytes, mut fds) = (vec![0; LARGEST_SPAWN], Vec::new());
-            let received = match scm::receive(&self.socket, &mut bytes, &mut fds) {
-                Ok(received) if received.bytes == 0 => std::process::exit(0),
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
-            };
-            let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
-            let mut fds = fds.into_iter();
-            let (channel, out, err) = (fds.next(), fds.next(), fds.next());
-            let Some(channel) = channel.filter(|_| !received.lost_fds) else {
-                let why =
-                    "its channel was lost: the limit of open files (RLIMIT_NOFILE) is reached".to_owned();
-                self.answer(&Answer::Unborn { id: spawn.id, why })?;
-                continue;
-            };
-            let output = out.zip(err).map(|(out, err)| Ends { out, err });
-            match fork::fork_sibling() {
-                Ok(Birth::Child) => {
-                    let Spawn { id, slot, generation, fork } = spawn;
-                    let primary = self.primary;
-                    return Ok(Newborn { id, slot, generation, channel, primary, fork, output });
-                }
-                Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
-                Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,
-            }
-        }
-    }
-
-    fn answer(&self, answer: &Answer) -> io::Result<()> {
-        let bytes = rmp_serde::to_vec_named(answer).map_err(io::Error::other)?;
-        loop {
-            match scm::send(&self.socket, &bytes, None) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(&self.socket, rustix::event::PollFlags::OUT)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-                sent => return sent.map(|_| ()),
-            }
-        }
-    }
-}
-
-fn wait_readable(socket: &OwnedFd) -> io::Result<()> {
-    wait(socket, rustix::event::PollFlags::IN)
-}
-
-/// Without a deadline: the primary's end, or its word, ends it.
-fn wait(socket: &OwnedFd, what: rustix::event::PollFlags) -> io::Result<()> {
-    let mut fds = [rustix::event::PollFd::new(socket, what)];
-    match rustix::event::poll(&mut fds, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }

@@ -114,6 +114,11 @@ pub(crate) fn address(socket: &OwnedFd) -> io::Result<(SockAddr, bool)> {
     Ok((socket.local_addr()?, socket.r#type()? == Type::DGRAM))
 }
 
+/// That its close waits for nobody. What is no socket does not linger.
+pub(crate) fn never_linger(fd: &OwnedFd) {
+    let _ = SockRef::from(fd).set_linger(None);
+}
+
 /// Accepts one connection, non-blocking and CLOEXEC from its first moment; yields the peer of a TCP one.
 pub(crate) fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;

@@ -330,11 +330,12 @@ impl Link {
                 }
                 outgoing.outbox.is_short()
             };
-            if short {
-                std::thread::sleep(REST);
-                continue;
-            }
-            let mut room = [PollFd::new(&self.socket, PollFlags::OUT)];
+            // Of a shortage no event tells the end: the socket is writable all the while, and is not asked.
+            let (events, left) = match short {
+                true => (PollFlags::empty(), left.min(REST)),
+                false => (PollFlags::OUT, left),
+            };
+            let mut room = [PollFd::new(&self.socket, events)];
             if let Err(error) = wait(&mut room, Some(left)) {
                 report::error(format_args!("waiting for the primary to read: {error}"));
                 return;
