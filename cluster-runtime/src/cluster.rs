@@ -202,7 +202,8 @@ impl Cluster {
 
     /// Binds these before the first worker is there, and nothing else ever after: `"127.0.0.1:8000"`, `"[::]:80"`,
     /// `"unix:/run/app.sock"`, `"udp:0.0.0.0:53"`. A worker gets what it asks for if it is among these, and "permission
-    /// denied" if it is not. They stay open until the end, whether or not any worker has a use for them. One that can't be
+    /// denied" if it is not; sockets that a worker has already (`from_std`), or that the program was started with (`inherited`), are
+    /// its own matter. They stay open until the end, whether or not any worker has a use for them. One that can't be
     /// bound ends the program at once, with status 1. Where nothing is said, the primary binds what workers ask for.
     pub fn listen<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Cluster {
         self.settings.listen.extend(addresses.into_iter().map(Into::into));

@@ -402,7 +402,8 @@ impl Link {
             }
             if terminated.revents().contains(PollFlags::IN) {
                 reset(&self.terminate)?;
-                until = listener.terminated().or(until);
+                // The earlier one: who is told again and again has no more time for it.
+                until = [listener.terminated(), until].into_iter().flatten().min();
             }
             if closed {
                 continue;
