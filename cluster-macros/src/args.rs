@@ -8,7 +8,7 @@ use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
 
 use crate::listen::addresses;
-use crate::values::{choice, duration, list, number};
+use crate::values::{choice, duration, list, number, size};
 
 /// All errors of one attribute, so that a user meets them together and not one a build.
 #[derive(Default)]
@@ -45,6 +45,8 @@ pub(crate) enum Value {
     Overload(Overload),
     Millis(u64),
     Secs(u64),
+    /// A duration that never ends.
+    Never,
     Text(LitStr),
     Texts(Vec<LitStr>),
     /// A variable's name, and its value.
@@ -87,6 +89,8 @@ enum Takes {
     Restart,
     Overload,
     Duration,
+    DurationOrOff,
+    Size,
     Bool,
     Text,
     Texts,
@@ -117,6 +121,11 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("restart_window", Takes::Duration, "\"1m\""),
     ("startup_timeout", Takes::Duration, "\"60s\""),
     ("drain_timeout", Takes::Duration, "\"30s\""),
+    ("heartbeat_timeout", Takes::DurationOrOff, "\"60s\""),
+    ("pre_drain", Takes::Duration, "\"5s\""),
+    ("max_requests", COUNT, "100000"),
+    ("max_memory", Takes::Size, "\"512MB\""),
+    ("max_age", Takes::Duration, "\"24h\""),
     ("max_connections", COUNT, "10000"),
     ("max_surge", COUNT, "2"),
     ("overload", Takes::Overload, "\"refuse\""),
@@ -331,10 +340,14 @@ impl Takes {
             (Takes::Number { least, most }, Lit::Int(int)) => {
                 number(name, int, least, most).map(Value::Number)
             }
-            (Takes::Duration, Lit::Str(text)) => {
+            (Takes::DurationOrOff, Lit::Str(text)) if text.value() == "off" => Ok(Value::Never),
+            (Takes::Size, Lit::Str(text)) => size(&text.value())
+                .map(Value::Number)
+                .map_err(|why| Error::new(text.span(), format!("`{name}` {why}"))),
+            (Takes::Duration | Takes::DurationOrOff, Lit::Str(text)) => {
                 duration(&text.value()).map_err(|why| Error::new(text.span(), format!("`{name}` {why}")))
             }
-            (Takes::Duration, Lit::Int(int)) => {
+            (Takes::Duration | Takes::DurationOrOff, Lit::Int(int)) => {
                 // Without a unit it is wrong whatever the number, and the text's errors tell why.
                 let why = duration(int.base10_digits()).err().unwrap_or_default();
                 Err(Error::new(int.span(), format!("`{name}` {why}")))
@@ -379,6 +392,8 @@ impl Takes {
             Takes::Texts => "a list of strings without NULs",
             Takes::Variables => "a list of variables",
             Takes::Duration => "a duration in quotes",
+            Takes::DurationOrOff => "a duration in quotes, or \"off\"",
+            Takes::Size => "a size in quotes",
             Takes::Bool => "`true` or `false`",
             Takes::Function => "the path of a function",
             Takes::Addresses => "addresses in quotes",

@@ -110,6 +110,22 @@ fn durations() {
 }
 
 #[test]
+fn sizes() {
+    assert_eq!(size("512MB"), Ok(512_000_000));
+    assert_eq!(size("2GiB"), Ok(2 << 30));
+    assert_eq!(size("0KB"), Err("may not be 0".to_owned()));
+    for not_one in ["", "MB", "512", "1.5GB", "512 MB", "512mb", "512M"] {
+        assert!(
+            size(not_one).is_err_and(|why| why.starts_with(&format!("cannot be \"{not_one}\": it takes ")))
+        );
+    }
+    assert!(size("99999999999999999GB").is_err_and(|why| why.contains("more than can be counted")));
+    assert!(error("max_memory = 512").contains("takes a size in quotes"));
+    assert!(errors("heartbeat_timeout = \"off\"").is_empty());
+    assert!(error("drain_timeout = \"off\"").starts_with("`drain_timeout` cannot be \"off\""));
+}
+
+#[test]
 fn numbers() {
     assert_eq!(error("threads = 0"), "`threads` may not be 0");
     assert_eq!(error("max_connections = 0x0"), "`max_connections` may not be 0");
@@ -138,7 +154,7 @@ fn near_misses() {
         let message = error(&format!("{slip} = 1"));
         assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
     }
-    for strange in ["policy", "uid", "heartbeat_timeout", "colour", "x"] {
+    for strange in ["policy", "uid", "telemetry_interval", "colour", "x"] {
         let message = error(&format!("{strange} = 1"));
         assert!(!message.contains("did you mean"), "{message}");
         assert!(message.contains("the arguments are `workers`, `threads`, "), "{message}");

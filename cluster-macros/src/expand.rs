@@ -206,6 +206,7 @@ impl Value {
                 let secs = number(*secs);
                 quote_spanned!(span=> ::std::time::Duration::from_secs(#secs))
             }
+            Value::Never => quote_spanned!(span=> ::std::time::Duration::MAX),
             Value::Text(text) => text.into_token_stream(),
             // Without an element nothing would say of what it is a list.
             Value::Texts(texts) => quote_spanned!(span=> [#(#texts),*] as [&str; _]),

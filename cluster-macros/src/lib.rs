@@ -90,6 +90,11 @@ mod values;
 /// | `restart_window` | duration | see `max_restarts` | `"60s"` | `CLUSTER_RESTART_WINDOW` |
 /// | `startup_timeout` | duration | a worker that is not up by then is killed, and counts as failed | `"60s"` | `CLUSTER_STARTUP_TIMEOUT` |
 /// | `drain_timeout` | duration | a worker told to leave finishes what it has; if it has not ended half a second after this, it is killed | `"30s"` | `CLUSTER_DRAIN_TIMEOUT` |
+/// | `heartbeat_timeout` | duration, or `"off"` | a serving thread without a sign of life for this long is stalled: its worker is told to leave, killed if it does not, and replaced; after half of it others get what it has not read | `"60s"` | `CLUSTER_HEARTBEAT_TIMEOUT` |
+/// | `pre_drain` | duration | the cluster goes on for so long when it is told to stop, that a load balancer may notice first | not at all | `CLUSTER_PRE_DRAIN` |
+/// | `max_requests` | a number from 1 | after about so many requests a worker is replaced, new before old | no limit | `CLUSTER_MAX_REQUESTS` |
+/// | `max_memory` | a size: `"512MB"`, `"1GiB"` | a worker that has more memory for itself alone is replaced, new before old | no limit | `CLUSTER_MAX_MEMORY` |
+/// | `max_age` | duration | a worker that is older is replaced, new before old | no limit | `CLUSTER_MAX_AGE` |
 /// | `max_surge` | a number from 1 | new workers that a reload starts at once, beside the old ones | 1 | `CLUSTER_MAX_SURGE` |
 ///
 /// ## Functions

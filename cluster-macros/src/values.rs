@@ -45,6 +45,32 @@ pub(crate) fn duration(text: &str) -> Result<Value, String> {
     }
 }
 
+/// `512MB`, `1GiB`, in bytes; the error reads on after the argument's name.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("KB", 1000),
+        ("MB", 1000_000),
+        ("GB", 1000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = &text[..text.len() - unit.len()];
+    let known = UNITS.iter().find(|(name, _)| *name == unit).filter(|_| !digits.is_empty());
+    let Some((_, each)) = known else {
+        return Err(format!(
+            "cannot be \"{text}\": it takes a whole number and one of the units KB, MB, GB, KiB, MiB and GiB, such as \"512MB\""
+        ));
+    };
+    let size = digits.parse().ok().and_then(|number: u64| number.checked_mul(*each));
+    match size {
+        None => Err(format!("cannot be \"{text}\": that is more than can be counted")),
+        Some(0) => Err("may not be 0".to_owned()),
+        Some(size) => Ok(size),
+    }
+}
+
 pub(crate) fn list(items: &[String], word: &str) -> String {
     match items {
         [] => String::new(),

@@ -177,6 +177,44 @@ impl Cluster {
         self
     }
 
+    /// How long a serving thread of a worker may go without a sign of life; 60 s where nothing is said, `Duration::MAX` for ever.
+    /// After half of it nothing more is handed to that worker, and what it has not read is given to others; after all of it
+    /// what its threads do is logged, it is told to leave by SIGTERM, and if it has not ended soon it is killed. Only then does a
+    /// replacement come. `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
+    pub fn heartbeat_timeout(mut self, time: Duration) -> Cluster {
+        self.settings.heartbeat_timeout = time;
+        self
+    }
+
+    /// How long the cluster goes on as before when it is told to stop, so that a load balancer may notice first and send
+    /// nobody any more: see [`ThisWorker::is_stopping`](crate::ThisWorker::is_stopping). A second signal cuts it short. Not at all where nothing is said. `CLUSTER_PRE_DRAIN` overrides it.
+    pub fn pre_drain(mut self, time: Duration) -> Cluster {
+        self.settings.pre_drain = time;
+        self
+    }
+
+    /// After about so many requests a worker is replaced by a new one: a tenth less or more, so that those who began together do
+    /// not end together. The new one is ready before the old one drains. `CLUSTER_MAX_REQUESTS` overrides it.
+    pub fn max_requests(mut self, requests: u64) -> Cluster {
+        self.settings.max_requests = Some(requests);
+        self
+    }
+
+    /// A worker that has more memory for itself alone than this, in bytes, is replaced by a new one, as with
+    /// [`max_requests`](Cluster::max_requests). What it shares with others, such as what [`preload`](Cluster::preload) built, is
+    /// not counted. `CLUSTER_MAX_MEMORY` overrides it; there and in the attribute it is a text such as `"512MB"` or `"1GiB"`.
+    pub fn max_memory(mut self, bytes: u64) -> Cluster {
+        self.settings.max_memory = Some(bytes);
+        self
+    }
+
+    /// A worker that is older than about this is replaced by a new one, as with [`max_requests`](Cluster::max_requests).
+    /// `CLUSTER_MAX_AGE` overrides it.
+    pub fn max_age(mut self, age: Duration) -> Cluster {
+        self.settings.max_age = Some(age);
+        self
+    }
+
     /// How many new workers a reload starts at once, beside the old ones: 1 where nothing is said. More is faster, and
     /// needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
     pub fn max_surge(mut self, workers: usize) -> Cluster {

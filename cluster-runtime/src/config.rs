@@ -113,6 +113,13 @@ pub struct Settings {
     pub(crate) restart_window: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    /// `Duration::MAX` is never.
+    pub(crate) heartbeat_timeout: Duration,
+    pub(crate) pre_drain: Duration,
+    pub(crate) max_requests: Option<u64>,
+    /// In bytes.
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) max_age: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_surge: usize,
     pub(crate) overload: Overload,
@@ -138,6 +145,11 @@ impl Default for Settings {
             restart_window: Duration::from_secs(60),
             startup_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(60),
+            pre_drain: Duration::ZERO,
+            max_requests: None,
+            max_memory: None,
+            max_age: None,
             max_connections: None,
             max_surge: 1,
             overload: Overload::Wait,
@@ -233,6 +245,21 @@ impl Settings {
         if let Some(v) = one("CLUSTER_DRAIN_TIMEOUT") {
             self.drain_timeout = v.duration()?;
         }
+        if let Some(v) = one("CLUSTER_HEARTBEAT_TIMEOUT") {
+            self.heartbeat_timeout = if v.value == "off" { Duration::MAX } else { v.duration()? };
+        }
+        if let Some(v) = one("CLUSTER_PRE_DRAIN") {
+            self.pre_drain = if v.value == "0s" { Duration::ZERO } else { v.duration()? };
+        }
+        if let Some(v) = one("CLUSTER_MAX_REQUESTS") {
+            self.max_requests = Some(v.number("a number from 1 on", 1)?);
+        }
+        if let Some(v) = one("CLUSTER_MAX_MEMORY") {
+            self.max_memory = Some(v.size()?);
+        }
+        if let Some(v) = one("CLUSTER_MAX_AGE") {
+            self.max_age = Some(v.duration()?);
+        }
         if let Some(v) = one("CLUSTER_MAX_CONNECTIONS") {
             self.max_connections = Some(v.number("a number from 1 on", 1)?);
         }
@@ -253,7 +280,9 @@ impl Settings {
     fn checked(mut self) -> Result<Settings, BadSetting> {
         // For ever, as far as anybody will see; and a clock can be added to it.
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        for time in [&mut self.restart_window, &mut self.startup_timeout, &mut self.drain_timeout] {
+        let times = [&mut self.restart_window, &mut self.startup_timeout, &mut self.drain_timeout];
+        let times = times.into_iter().chain([&mut self.heartbeat_timeout, &mut self.pre_drain]);
+        for time in times.chain(&mut self.max_age) {
             *time = (*time).min(LONGEST);
         }
         let zero = |name: &str| Err(BadSetting(format!("`{name}` may not be 0")));
@@ -261,6 +290,8 @@ impl Settings {
             ("restart_window", self.restart_window),
             ("startup_timeout", self.startup_timeout),
             ("drain_timeout", self.drain_timeout),
+            ("heartbeat_timeout", self.heartbeat_timeout),
+            ("max_age", self.max_age.unwrap_or(LONGEST)),
         ] {
             if value.is_zero() {
                 return zero(name);
@@ -274,6 +305,12 @@ impl Settings {
         }
         if self.max_connections == Some(0) {
             return zero("max_connections");
+        }
+        if self.max_requests == Some(0) {
+            return zero("max_requests");
+        }
+        if self.max_memory == Some(0) {
+            return zero("max_memory");
         }
         if self.runtime == Some(Runtime::CurrentThread) && self.threads > 1 {
             return Err(BadSetting(format!(
@@ -367,6 +404,11 @@ impl Variable {
         let duration = parse_duration(&self.value).filter(|duration| !duration.is_zero());
         duration.ok_or_else(|| self.bad("a time such as \"30s\", \"250ms\" or \"5m\""))
     }
+
+    fn size(&self) -> Result<u64, BadSetting> {
+        let size = parse_size(&self.value).filter(|size| *size > 0);
+        size.ok_or_else(|| self.bad("a size such as \"512MB\" or \"1GiB\""))
+    }
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -379,6 +421,21 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "h" => number.checked_mul(3600).map(Duration::from_secs),
         _ => None,
     }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "KB" => 1000,
+        "MB" => 1000 * 1000,
+        "GB" => 1000 * 1000 * 1000,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
+        _ => return None,
+    };
+    number.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -405,6 +462,14 @@ mod tests {
         assert_eq!(with("CLUSTER_RESTART_WINDOW", "2m").unwrap().restart_window, Duration::from_secs(120));
         assert_eq!(with("CLUSTER_STARTUP_TIMEOUT", "1h").unwrap().startup_timeout.as_secs(), 3600);
         assert_eq!(with("CLUSTER_DRAIN_TIMEOUT", "250ms").unwrap().drain_timeout.as_millis(), 250);
+        assert_eq!(with("CLUSTER_HEARTBEAT_TIMEOUT", "5s").unwrap().heartbeat_timeout.as_secs(), 5);
+        assert!(with("CLUSTER_HEARTBEAT_TIMEOUT", "off").unwrap().heartbeat_timeout.as_secs() > 1 << 30);
+        assert_eq!(with("CLUSTER_PRE_DRAIN", "5s").unwrap().pre_drain.as_secs(), 5);
+        assert_eq!(with("CLUSTER_PRE_DRAIN", "0s").unwrap().pre_drain, Duration::ZERO);
+        assert_eq!(with("CLUSTER_MAX_REQUESTS", "9").unwrap().max_requests, Some(9));
+        assert_eq!(with("CLUSTER_MAX_MEMORY", "2MiB").unwrap().max_memory, Some(2 << 20));
+        assert_eq!(with("CLUSTER_MAX_MEMORY", "512MB").unwrap().max_memory, Some(512_000_000));
+        assert_eq!(with("CLUSTER_MAX_AGE", "24h").unwrap().max_age, Some(Duration::from_secs(86_400)));
         assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
         assert_eq!(with("CLUSTER_MAX_SURGE", "3").unwrap().max_surge, 3);
         assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
@@ -428,6 +493,13 @@ mod tests {
             ("CLUSTER_DRAIN_TIMEOUT", "30"),
             ("CLUSTER_DRAIN_TIMEOUT", "0s"),
             ("CLUSTER_STARTUP_TIMEOUT", "99999999999999999999s"),
+            ("CLUSTER_HEARTBEAT_TIMEOUT", "0s"),
+            ("CLUSTER_PRE_DRAIN", "5"),
+            ("CLUSTER_MAX_REQUESTS", "0"),
+            ("CLUSTER_MAX_MEMORY", "0MB"),
+            ("CLUSTER_MAX_MEMORY", "512"),
+            ("CLUSTER_MAX_MEMORY", "99999999999999999GB"),
+            ("CLUSTER_MAX_AGE", "0s"),
             ("CLUSTER_MAX_CONNECTIONS", "0"),
             ("CLUSTER_MAX_SURGE", "0"),
             ("CLUSTER_OVERLOAD", "drop"),

@@ -49,6 +49,31 @@ impl Settings {
         self.drain_timeout
     }
 
+    /// See [`Cluster::heartbeat_timeout`](crate::Cluster::heartbeat_timeout).
+    pub fn heartbeat_timeout(&self) -> Duration {
+        self.heartbeat_timeout
+    }
+
+    /// See [`Cluster::pre_drain`](crate::Cluster::pre_drain).
+    pub fn pre_drain(&self) -> Duration {
+        self.pre_drain
+    }
+
+    /// See [`Cluster::max_requests`](crate::Cluster::max_requests).
+    pub fn max_requests(&self) -> Option<u64> {
+        self.max_requests
+    }
+
+    /// See [`Cluster::max_memory`](crate::Cluster::max_memory); in bytes.
+    pub fn max_memory(&self) -> Option<u64> {
+        self.max_memory
+    }
+
+    /// See [`Cluster::max_age`](crate::Cluster::max_age).
+    pub fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
     /// See [`Cluster::max_connections`](crate::Cluster::max_connections); `None` is the server's own.
     pub fn max_connections(&self) -> Option<usize> {
         self.max_connections
