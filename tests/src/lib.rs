@@ -13,6 +13,7 @@ pub mod channel;
 pub mod client;
 pub mod control;
 pub mod echo;
+pub mod faults;
 pub mod judged;
 pub mod load;
 pub mod messages;

@@ -109,12 +109,22 @@ impl Plan {
     /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
     #[must_use]
     pub fn inject(mut self, fault: &str, file: &str) -> Self {
-        let call = fault.split(':').next().unwrap_or_default();
         // -D: strace is the one that is forked off, so that the fixture stays our child.
-        let trace = format!("trace={call}");
-        let inject = format!("inject={fault}");
-        self.strace =
-            ["strace", "-D", "-q", "-o", file, "-e", &trace, "-e", &inject].map(str::to_owned).to_vec();
+        self.strace = ["strace", "-D", "-q", "-o", file].map(str::to_owned).to_vec();
+        self.with_fault(fault)
+    }
+
+    /// The same for the primary and all that are born of it.
+    #[must_use]
+    pub fn inject_everywhere(mut self, fault: &str, file: &str) -> Self {
+        self.strace = ["strace", "-D", "-f", "-q", "-o", file].map(str::to_owned).to_vec();
+        self.with_fault(fault)
+    }
+
+    fn with_fault(mut self, fault: &str) -> Self {
+        let call = fault.split(':').next().unwrap_or_default();
+        let expressions = ["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={fault}")];
+        self.strace.extend(expressions);
         self
     }
 
