@@ -123,7 +123,8 @@ impl Plan {
 
     fn with_fault(mut self, fault: &str) -> Self {
         let call = fault.split(':').next().unwrap_or_default();
-        let expressions = ["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={fault}")];
+        let expressions =
+            ["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={fault}")];
         self.strace.extend(expressions);
         self
     }

@@ -1,5 +1,6 @@
 //! One running cluster, as the test that started it sees it.
 
+use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -137,6 +138,11 @@ impl Cluster {
     /// Tells the audit that this address will still be listened on: by us.
     pub fn shares(&mut self, address: &str) {
         self.audit.shared.push(address.to_owned());
+    }
+
+    /// Tells the audit that this socket file is not the cluster's to remove, or that there will be nobody to do it.
+    pub fn leaves(&mut self, path: &Path) {
+        self.audit.left.push(path.to_owned());
     }
 
     /// Sends the primary a signal.

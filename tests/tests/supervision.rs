@@ -81,11 +81,8 @@ fn p58_a_stop_wins_over_a_slot_that_waits() {
 /// Mutation: count a death for ever; respawn once more after giving up.
 #[test]
 fn p13_who_crashes_for_good_is_given_up_and_what_was_stable_before_changes_nothing_about_it() {
-    let mut cluster = Cluster::of("cannot_boot")
-        .workers(1)
-        .env("TEST_DIES", "2-")
-        .env("CLUSTER_MAX_RESTARTS", 2)
-        .start();
+    let mut cluster =
+        Cluster::of("cannot_boot").workers(1).env("TEST_DIES", "2-").env("CLUSTER_MAX_RESTARTS", 2).start();
     let address = cluster.up(1);
     ask(&address, "/");
     cluster.expect_log("SIGKILL");
@@ -137,7 +134,8 @@ fn p14_status_0_means_do_not_restart_where_only_failures_are_restarted() {
 /// Mutation: count the machine's processors.
 #[test]
 fn p16_as_many_as_the_processors_that_the_program_may_use() {
-    let allowed = std::process::Command::new("taskset").args(["-p", &std::process::id().to_string()]).output();
+    let allowed =
+        std::process::Command::new("taskset").args(["-p", &std::process::id().to_string()]).output();
     if !allowed.is_ok_and(|shown| shown.status.success()) {
         println!("skipped: taskset is not installed");
         return;
@@ -172,7 +170,8 @@ fn p19_what_is_preloaded_is_preloaded_once_however_many_workers_there_are() {
     cluster.listening(7);
     cluster.up(6);
     let story = cluster.stop();
-    let preloads = story.events().filter(|event| matches!(event, Event::Said(line) if line.starts_with("preload in")));
+    let preloads =
+        story.events().filter(|event| matches!(event, Event::Said(line) if line.starts_with("preload in")));
     assert_eq!(preloads.count(), 1, "{story}");
 }
 

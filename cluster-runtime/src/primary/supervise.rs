@@ -105,6 +105,39 @@ mod tests {
     }
 
     #[test]
+    fn p06_deaths_further_apart_than_the_window_never_end_it() {
+        let window = Duration::from_secs(5);
+        let apart = window + Duration::from_millis(1);
+        let mut deaths = Deaths::default();
+        let mut now = Instant::now();
+        for death in 0..20 {
+            assert!(!deaths.add(now, 1, window), "death {death} is the only one in its window");
+            now += apart;
+        }
+        assert_eq!(deaths.at.len(), 1, "and nothing is kept of the others");
+    }
+
+    #[test]
+    fn p10_who_comes_back_by_policy_and_by_end() {
+        use crate::event::{ExitStatus, Reason, Signal};
+        let end = |status, reason, asked| Exit { status, reason, asked, lived: Duration::ZERO };
+        let ends = [
+            end(ExitStatus::Code(0), Reason::Finished, false),
+            end(ExitStatus::Code(1), Reason::Failed, false),
+            end(ExitStatus::Signal(Signal::KILL), Reason::Killed, false),
+            end(ExitStatus::Code(0), Reason::Asked, true),
+            end(ExitStatus::Signal(Signal::KILL), Reason::TimedOut, true),
+        ];
+        for (restart, expected) in [
+            (Restart::Always, [true, true, true, false, false]),
+            (Restart::OnFailure, [false, true, true, false, false]),
+            (Restart::Never, [false, false, false, false, false]),
+        ] {
+            assert_eq!(ends.each_ref().map(|end| is_respawned(restart, end)), expected, "{restart:?}");
+        }
+    }
+
+    #[test]
     fn p07_only_deaths_within_the_window_count() {
         let (start, window) = (Instant::now(), Duration::from_secs(5));
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -19,6 +19,10 @@ async fn main() -> std::io::Result<()> {
     println!("worker {} is of generation {}", worker.id(), worker.generation());
     match env::var("TEST_HOW").as_deref().unwrap_or("serve") {
         "serve" => serve::all().await,
+        "late" => {
+            worker.messages::<String>().recv().await;
+            serve::all().await
+        }
         "error" => Err(std::io::Error::other("the new configuration is wrong")),
         "panic" => panic!("a bug in the new code"),
         "abort" => process::abort(),
