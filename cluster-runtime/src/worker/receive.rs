@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::account::{Account, Permit, Spent};
 use super::bind::{Listener, Of};
 use super::{Here, To, here, unclustered};
+use crate::ipc::channel::crowded;
 #[cfg(feature = "actix")]
 use crate::ipc::message::ListenerId;
 use crate::ipc::message::{Handoff, LaneId, ToPrimary, ToWorker};
@@ -361,6 +362,12 @@ impl Source {
             let received = match socket.try_io(Interest::READABLE, receive) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // Short of memory: what was to be received is on the lane still. Others have a turn first, and may give
+                // some back.
+                Err(error) if crowded(&error) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             };
             if received.bytes == 0 {
