@@ -49,7 +49,9 @@ impl Drop for Trace {
     }
 }
 
-/// strace on a process that runs, and all of its threads. It lets go when this is dropped.
+/// strace on a process that runs: a worker with all of its threads, or the primary without what is born of it. It lets
+/// go when this is dropped; a call that it is about to fail at this moment is answered by ENOSYS, so that a fault that must
+/// not be any other has an end of its own: `when=1..5`.
 #[derive(Debug)]
 pub struct Fault {
     strace: Child,
@@ -65,8 +67,10 @@ impl Fault {
     pub fn attach(pid: u32, fault: &str) -> Self {
         let trace = Trace::default();
         let call = fault.split(':').next().unwrap_or_default();
+        let threads = if process::threads(pid) > 1 { &["-f"][..] } else { &[] };
         let strace = Command::new("strace")
-            .args(["-f", "-q", "-o", &trace.path(), "-p", &pid.to_string()])
+            .args(threads)
+            .args(["-q", "-o", &trace.path(), "-p", &pid.to_string()])
             .args(["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")])
             .stdin(Stdio::null())
             .stderr(Stdio::null())

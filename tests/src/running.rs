@@ -59,6 +59,12 @@ impl Cluster {
         self.child.id()
     }
 
+    /// What [`process::carries`] knows its processes by.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// All that was read so far. Waits read on; this does not.
     #[must_use]
     pub fn story(&self) -> &Story {
