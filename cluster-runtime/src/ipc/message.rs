@@ -64,6 +64,8 @@ pub(crate) enum ToWorker {
     Lane { call: Call, result: Result<LaneId, WireError> },
     /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
     Drain { within_ms: u64 },
+    /// The cluster is about to stop: serve on, and let those know who ask how you are.  // before Drain, or never
+    Stopping,
 }
 
 /// What a worker asks for. Whoever asks for the same gets the same socket.

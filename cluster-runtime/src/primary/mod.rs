@@ -153,6 +153,7 @@ impl Loop {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            pre_drain: settings.pre_drain,
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
@@ -285,6 +286,7 @@ impl Loop {
             match effect {
                 Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
                 Effect::Drain { id } => self.drain(id),
+                Effect::Foretell { id } => hub::tell(id, &ToWorker::Stopping, None),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
                 Effect::StopListening => self.stop_listening()?,
@@ -364,9 +366,15 @@ impl Loop {
         let workers = self.fleet.members().count();
         if signal == Signal::QUIT || self.fleet.was_signalled() {
             report::warn(format_args!("{signal}: stopping now, {workers} workers are killed"));
-        } else {
-            let within = self.settings.drain_timeout;
+            return;
+        }
+        let (within, first) = (self.settings.drain_timeout, self.settings.pre_drain);
+        if first.is_zero() || self.fleet.is_told_to_stop() || !self.fleet.has_served() {
             report::info(format_args!("{signal}: stopping, {workers} workers have {within:?} to finish"));
+        } else {
+            report::info(format_args!(
+                "{signal}: stopping in {first:?}; then {workers} workers have {within:?} to finish"
+            ));
         }
     }
 
