@@ -87,6 +87,18 @@ pub(crate) enum Site {
     Address(Address),
     /// A descriptor that the primary was started with, by its number there.
     Inherited(i32, Kind),
+    /// A socket that a service manager passed to the primary, by its name.
+    Activated(String, Kind),
+}
+
+impl Site {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Site::Address(address) if address.is_stream() => Kind::Stream,
+            Site::Address(_) => Kind::Datagram,
+            Site::Inherited(_, kind) | Site::Activated(_, kind) => *kind,
+        }
+    }
 }
 
 /// What kind of socket a descriptor is to be.

@@ -23,12 +23,12 @@ use crate::role::{self, Process};
 use crate::sys::{process, signal};
 
 pub(crate) use self::account::{Account, Spent};
-#[cfg(feature = "actix")]
-pub(crate) use self::bind::bind;
 pub(crate) use self::bind::{
-    Datagrams, Listener, Options, adopt, ask_for_datagrams, ask_for_inherited, ask_for_inherited_datagrams,
-    ask_to_bind,
+    Datagrams, Listener, Options, adopt, ask_for_activated, ask_for_activated_datagrams, ask_for_datagrams,
+    ask_for_inherited, ask_for_inherited_datagrams, ask_to_bind,
 };
+#[cfg(feature = "actix")]
+pub(crate) use self::bind::{activated, bind};
 #[cfg(feature = "actix")]
 pub(crate) use self::drain::LAST_CALL;
 #[cfg(feature = "actix")]
