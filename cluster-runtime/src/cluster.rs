@@ -26,7 +26,7 @@ use crate::report;
 use crate::role::{self, Process};
 use crate::settings;
 use crate::sys::credentials::Credentials;
-use crate::sys::{inherited, process, signal};
+use crate::sys::{activation, inherited, process, signal};
 use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -351,7 +351,7 @@ impl Cluster {
         };
         // Before anything of ours is open.
         if born.is_none()
-            && let Err(error) = inherited::note()
+            && let Err(error) = inherited::note().and_then(|()| activation::take())
         {
             return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
         }

@@ -22,11 +22,12 @@ pub mod process;
 pub mod questions;
 mod running;
 pub mod serve;
+pub mod service;
 pub mod sockets;
 mod story;
 mod wait;
 
-pub use plan::{Plan, by_exec, can_inject, forks, is_root};
+pub use plan::{Plan, by_exec, can_inject, can_run, forks, is_root};
 pub use running::Cluster;
 pub use rustix::process::Signal;
 pub use story::{Event, Exited, Forked, Story};

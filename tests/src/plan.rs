@@ -106,6 +106,13 @@ impl Plan {
         self.after("exec 3<&0 0</dev/null")
     }
 
+    /// Starts it by another program, in whose place it comes or whose child it is: `unshare --pid --fork`.
+    #[must_use]
+    pub fn started_by(mut self, words: &[&str]) -> Self {
+        self.strace = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
     #[must_use]
     pub fn inject(mut self, fault: &str, file: &str) -> Self {
@@ -211,6 +218,17 @@ pub fn can_inject() -> bool {
     let can = traced.is_ok_and(|status| status.success());
     if !can {
         println!("skipped: strace is not installed, or may not trace here");
+    }
+    can
+}
+
+/// Whether this can be started here, and succeeds; says so if not.
+#[must_use]
+pub fn can_run(words: &[&str]) -> bool {
+    let ran = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let can = ran.is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: {words:?} is not there, or not permitted here");
     }
     can
 }

@@ -25,6 +25,7 @@ pub async fn all() -> io::Result<()> {
     for address in env::var("TEST_BIND").as_deref().unwrap_or("127.0.0.1:0").split(' ') {
         server = match address.strip_prefix("unix:") {
             Some(path) => server.bind_uds(path)?,
+            None if let Some(name) = address.strip_prefix("name:") => server.bind_activated(name)?,
             None => server.bind(address)?,
         };
     }
@@ -57,6 +58,9 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/abort", web::get().to(abort))
         .route("/spin", web::get().to(spin))
         .route("/limit/{descriptors}", web::get().to(limit))
+        .route("/health", web::get().to(health))
+        .route("/orphans/{count}", web::get().to(orphans))
+        .route("/variable/{name}", web::get().to(variable))
         .route("/grandchild", web::get().to(grandchild))
         .route("/again", web::get().to(again));
 }
@@ -126,6 +130,29 @@ async fn limit(descriptors: web::Path<u64>) -> impl Responder {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(*descriptors), maximum }).expect("lower a limit");
     me()
+}
+
+/// As a load balancer asks it.
+async fn health() -> HttpResponse {
+    match ::cluster::worker().is_stopping() {
+        false => HttpResponse::Ok().body(me()),
+        true => HttpResponse::ServiceUnavailable().body(me()),
+    }
+}
+
+/// Starts so many processes that end when nobody is left to wait for them.
+async fn orphans(count: web::Path<u32>) -> impl Responder {
+    let script = "i=0; while [ $i -lt $0 ]; do sleep 0.1 & i=$((i+1)); done";
+    let ended = Command::new("sh").args(["-c", script, &count.to_string()]).status();
+    format!("{} {}", me(), ended.expect("start a shell"))
+}
+
+/// What the environment has here: `NAME=value`, or `NAME` where it has nothing.
+async fn variable(name: web::Path<String>) -> impl Responder {
+    match env::var(&*name) {
+        Ok(value) => format!("{name}={value}"),
+        Err(_) => name.into_inner(),
+    }
 }
 
 /// Starts a process that outlives the request; `grandchild 123`.

@@ -64,6 +64,8 @@ pub(crate) enum ToWorker {
     Lane { call: Call, result: Result<LaneId, WireError> },
     /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
     Drain { within_ms: u64 },
+    /// The cluster is about to stop: serve on, and let those know who ask how you are.  // before Drain, or never
+    Stopping,
 }
 
 /// What a worker asks for. Whoever asks for the same gets the same socket.
@@ -85,6 +87,18 @@ pub(crate) enum Site {
     Address(Address),
     /// A descriptor that the primary was started with, by its number there.
     Inherited(i32, Kind),
+    /// A socket that a service manager passed to the primary, by its name.
+    Activated(String, Kind),
+}
+
+impl Site {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Site::Address(address) if address.is_stream() => Kind::Stream,
+            Site::Address(_) => Kind::Datagram,
+            Site::Inherited(_, kind) | Site::Activated(_, kind) => *kind,
+        }
+    }
 }
 
 /// What kind of socket a descriptor is to be.

@@ -13,6 +13,7 @@ impl Loop {
     /// A reload begins. With a preload its workers wait for a nursery of their own, and the old one stays until it is
     /// known who wins.
     pub(super) fn reloading(&mut self, generation: u64) -> Turn {
+        self.tell_reload_begins();
         let surge = self.settings.max_surge;
         report::info(format_args!("reload: generation {generation} begins, {surge} at a time"));
         if self.preloads.is_none() || self.settings.spawn == Spawn::Exec {
@@ -49,6 +50,7 @@ impl Loop {
         for id in self.nurseries.keep_only(current, Instant::now()) {
             self.not_to_be(id)?;
         }
+        self.tell_reload_ends(outcome.result().is_err().then(|| format!("reload: {outcome}")));
         desk::reloaded(outcome.clone());
         self.callbacks.reloaded(outcome);
         Ok(())
@@ -57,6 +59,7 @@ impl Loop {
     /// Says what becomes of a SIGHUP.
     pub(super) fn tell_reload(&self) {
         match self.fleet.reloading() {
+            _ if self.fleet.is_told_to_stop() => report::info(format_args!("SIGHUP: the cluster stops, nothing is reloaded")),
             Some(generation) => {
                 report::info(format_args!("SIGHUP: one more reload follows that of generation {generation}"))
             }

@@ -13,11 +13,13 @@ use self::callback::Primary;
 use self::cradle::Cradle;
 use self::lane::Lanes;
 use self::listen::Listeners;
+use self::notify::Notify;
 use self::nurseries::Nurseries;
 use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
+use self::strangers::Strangers;
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
 use crate::fork::Fork;
@@ -27,6 +29,7 @@ use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
+use crate::sys::{activation, process};
 
 mod accept;
 pub(crate) mod ask;
@@ -41,6 +44,7 @@ mod hub;
 mod lane;
 pub(crate) mod lines;
 mod listen;
+mod notify;
 mod nurseries;
 mod nursery;
 mod outlet;
@@ -53,6 +57,7 @@ mod slot;
 mod source;
 pub(crate) mod step;
 mod stop;
+mod strangers;
 mod supervise;
 
 /// What a nursery runs before it forks.
@@ -137,6 +142,8 @@ pub(crate) struct Loop {
     forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
+    notify: Notify,
+    strangers: Strangers,
 }
 
 impl Loop {
@@ -153,11 +160,15 @@ impl Loop {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            pre_drain: settings.pre_drain,
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
         let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
-        let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
+        let adopts = process::adopts_orphans()?;
+        let of_orphans = adopts.then_some(Signal::CHLD);
+        let wanted = own.into_iter().chain(of_orphans).chain(callbacks.signals());
+        let signals = Signals::watch(wanted.map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
         Ok(Loop {
@@ -180,6 +191,8 @@ impl Loop {
             credentials,
             forks: BTreeMap::new(),
             told_threads: false,
+            notify: Notify::from_environment(Instant::now()),
+            strangers: Strangers::new(adopts, Instant::now()),
         })
     }
 
@@ -195,10 +208,11 @@ impl Loop {
         self.step(Input::Start { workers })?;
         loop {
             self.obey()?;
+            let now = Instant::now();
+            self.tell_manager(now);
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
-            let now = Instant::now();
             self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
@@ -234,6 +248,7 @@ impl Loop {
             report::error(format_args!("giving up the handlers of signals: {error}"));
         }
         std::mem::forget(self.callbacks);
+        activation::leave();
         own::leave();
         ask::forget();
         hub::close_all();
@@ -285,6 +300,7 @@ impl Loop {
             match effect {
                 Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
                 Effect::Drain { id } => self.drain(id),
+                Effect::Foretell { id } => hub::tell(id, &ToWorker::Stopping, None),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
                 Effect::StopListening => self.stop_listening()?,
@@ -349,6 +365,10 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::CHLD => {
+                    self.strangers.stir(Instant::now());
+                    continue;
+                }
                 _ => continue,
             };
             match signal {
@@ -364,9 +384,15 @@ impl Loop {
         let workers = self.fleet.members().count();
         if signal == Signal::QUIT || self.fleet.was_signalled() {
             report::warn(format_args!("{signal}: stopping now, {workers} workers are killed"));
-        } else {
-            let within = self.settings.drain_timeout;
+            return;
+        }
+        let (within, first) = (self.settings.drain_timeout, self.settings.pre_drain);
+        if first.is_zero() || self.fleet.is_told_to_stop() || !self.fleet.has_served() {
             report::info(format_args!("{signal}: stopping, {workers} workers have {within:?} to finish"));
+        } else {
+            report::info(format_args!(
+                "{signal}: stopping in {first:?}; then {workers} workers have {within:?} to finish"
+            ));
         }
     }
 
@@ -375,6 +401,7 @@ impl Loop {
         self.callbacks.run_timers(now);
         ask::tick(now);
         self.lanes.tick(now);
+        self.look_at_strangers(now);
         self.release_all_held(now)?;
         self.tick_nurseries(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
@@ -387,9 +414,10 @@ impl Loop {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let own = own.into_iter().chain([ask::deadline(), hub::deadline(Instant::now())]);
         let way = [self.door.deadline(), self.lanes.deadline()];
+        let outside = [self.notify.deadline(), self.strangers.deadline()];
         // At a stop all are closed together, and nobody looks at who has a use for them.
         let listeners = self.listeners.deadline().filter(|_| !self.fleet.is_stopping());
         let listening = [self.held.deadline(), listeners];
-        own.chain(way).chain(listening).flatten().min()
+        own.chain(way).chain(listening).chain(outside).flatten().min()
     }
 }

@@ -35,6 +35,15 @@ impl Nurseries {
         self.0.get(&generation).is_none_or(Nursery::is_idle)
     }
 
+    /// Whether one may just have given birth to a worker of which we do not know yet.
+    pub(super) fn are_at_work(&self) -> bool {
+        self.0.values().any(Nursery::is_at_work)
+    }
+
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.0.values().filter_map(Nursery::pid)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.0.values().filter_map(Nursery::deadline).min()
     }

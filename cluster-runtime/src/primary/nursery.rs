@@ -388,6 +388,15 @@ impl Nursery {
         self.process.is_none()
     }
 
+    /// Whether it was asked for a worker, and has not answered.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.births.values().any(|asked| asked.told.is_some())
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.child.pid())
+    }
+
     /// Whether there is none, and none is to come.
     pub(crate) fn is_idle(&self) -> bool {
         self.process.is_none() && self.start_at.is_none()

@@ -83,7 +83,7 @@ impl Fleet {
 
     /// What is due: called at the end of each step, whatever happened in it.
     pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if self.is_stopping() {
+        if self.is_told_to_stop() {
             self.end_reload(Some(ReloadFailure::Stopped), now, out);
             if std::mem::take(&mut self.reloads.wanted) {
                 self.reloads.last += 1;

@@ -99,6 +99,10 @@ pub(crate) enum Effect {
     Drain {
         id: Id,
     },
+    /// Tell it that the cluster is about to stop, and that it serves on until then.
+    Foretell {
+        id: Id,
+    },
     Signal {
         id: Id,
         signal: Signal,
@@ -136,6 +140,8 @@ pub(crate) struct Rules {
     pub(crate) restart_window: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    /// How long it all goes on when it was told to stop.
+    pub(crate) pre_drain: Duration,
     /// How many new workers may come at once in a reload.
     pub(crate) max_surge: usize,
 }
@@ -170,6 +176,10 @@ pub(crate) enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     Running,
+    /// Told to stop: all goes on until then, but for reloads.
+    PreDrain {
+        until: Instant,
+    },
     Stopping,
     /// Everybody was sent SIGKILL.
     StoppingNow,
@@ -192,10 +202,10 @@ pub(crate) struct Fleet {
     deaths: Deaths,
     pub(super) reloads: Reloads,
     pub(super) phase: Phase,
-    /// A signal has asked for the stop: the next one means now.
-    signalled: bool,
+    /// A signal has asked for the stop: the next one means more haste.
+    pub(super) signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
-    has_served: bool,
+    pub(super) has_served: bool,
     pub(super) failure: Option<Failure>,
 }
 
@@ -223,8 +233,9 @@ impl Fleet {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
+    /// Whether everybody was told to go: not in the time before the drain.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.phase != Phase::Running
+        matches!(self.phase, Phase::Stopping | Phase::StoppingNow)
     }
 
     /// Whether somebody was ever ready.
@@ -244,13 +255,13 @@ impl Fleet {
 
     /// Whether the next signal to stop means now.
     pub(crate) fn was_signalled(&self) -> bool {
-        self.signalled
+        self.signalled && self.is_stopping()
     }
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        self.members.values().filter_map(Member::deadline).chain(refills).min()
+        self.members.values().filter_map(Member::deadline).chain(refills).chain(self.pre_drain_end()).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -273,7 +284,7 @@ impl Fleet {
                     self.fill_a_slot(id, true, now, &mut out);
                 }
             }
-            Input::Fork { id } if self.phase == Phase::Running => self.fill_a_slot(id, false, now, &mut out),
+            Input::Fork { id } if !self.is_stopping() => self.fill_a_slot(id, false, now, &mut out),
             Input::Fork { .. } => {}
             Input::Born { id } => self.born(id, now, &mut out),
             Input::Unborn { id } => self.gone(id, ExitStatus::Unknown, now, &mut out),
@@ -287,19 +298,7 @@ impl Fleet {
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
-            Input::Stop { signal } => {
-                let signalled_before = self.signalled;
-                self.signalled |= signal.is_some();
-                match signal {
-                    _ if self.phase == Phase::Running => {
-                        self.failure = None;
-                        self.stop(now, &mut out);
-                    }
-                    // Only a second signal means now: what asked before may have been a callback of the first.
-                    Some(signal) if signalled_before => self.stop_now(signal, &mut out),
-                    _ => {}
-                }
-            }
+            Input::Stop { signal } => self.told_to_stop(signal, now, &mut out),
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
@@ -340,7 +339,12 @@ impl Fleet {
         member.exists = true;
         out.push(Effect::Publish(Event::Fork(id)));
         match member.life {
-            Life::Unborn => member.life = Life::Starting { ready_by: now + self.rules.startup_timeout },
+            Life::Unborn => {
+                member.life = Life::Starting { ready_by: now + self.rules.startup_timeout };
+                if self.is_told_to_stop() {
+                    out.push(Effect::Foretell { id });
+                }
+            }
             // It was told to leave before it was born: nobody was there to hear it.
             Life::Draining { .. } => out.push(Effect::Drain { id }),
             // Likewise.
@@ -418,6 +422,9 @@ impl Fleet {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.pre_drain_end().is_some_and(|until| until <= now) {
+            self.stop(now, out);
+        }
         for (id, member) in &mut self.members {
             if member.deadline().is_some_and(|deadline| deadline <= now) {
                 member.life = Life::Killed { ready: member.ready(), overdue: true };
@@ -441,7 +448,7 @@ impl Fleet {
         if member.exists {
             out.push(Effect::Publish(Event::Exit(id, exit.clone())));
         }
-        if self.phase != Phase::Running {
+        if self.is_stopping() {
             return;
         }
         self.gone_of(id, &member, &exit, now, out);
@@ -450,7 +457,7 @@ impl Fleet {
             return;
         }
         let respawned = supervise::is_respawned(self.rules.restart, &exit);
-        if !respawned && !exit.asked && exit.code() != Some(0) {
+        if self.phase == Phase::Running && !respawned && !exit.asked && exit.code() != Some(0) {
             // Told only if nobody is left in the end.
             self.failure = Some(Failure::NobodyLeft { exit: exit.clone() });
         }

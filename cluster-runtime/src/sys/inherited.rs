@@ -29,6 +29,12 @@ pub(crate) fn note() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this one was open then.
+pub(crate) fn was_open(number: RawFd) -> bool {
+    let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.as_ref().is_some_and(|noted| noted.contains_key(&number))
+}
+
 /// A duplicate of one of them. EBADF for a number that led to nothing, or to something else.
 pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     let not_open = || io::Error::from_raw_os_error(libc::EBADF);

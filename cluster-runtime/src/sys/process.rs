@@ -41,9 +41,30 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
+/// Whether orphans become children of this process: as pid 1, or since it has asked for it.
+pub(crate) fn adopts_orphans() -> io::Result<bool> {
+    Ok(std::process::id() == 1 || nix::sys::prctl::get_child_subreaper()?)
+}
+
+/// The children of this process, of all its threads, that were not reaped.
+pub(crate) fn children() -> io::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let listed = std::fs::read_to_string(thread?.path().join("children"))?;
+        children.extend(listed.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
+}
+
+/// CLOCK_MONOTONIC, in microseconds: what service managers go by.
+pub(crate) fn monotonic_micros() -> io::Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(std::time::Duration::from(now).as_micros().try_into().unwrap_or(u64::MAX))
+}
+
 /// What a service manager says to the primary alone.
 pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
-    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {

@@ -39,6 +39,8 @@ pub(super) trait Listener: Sync {
     /// Whether messages are to be left in the socket for now.
     fn is_full(&self) -> bool;
     fn drain(&self, within: Duration);
+    /// The cluster will stop.
+    fn foretold(&self);
     /// Somebody sent this process a SIGTERM: the kernel, if the primary is gone. Yields, then, when this process has to
     /// be, too.
     fn terminated(&self) -> Option<Instant>;
@@ -460,6 +462,7 @@ impl Link {
     fn heard_ours(&self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
         match message {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
+            ToWorker::Stopping => listener.foretold(),
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
                 let answer = Answer(Some((message, fd)));
                 let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));

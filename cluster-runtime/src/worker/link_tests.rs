@@ -28,6 +28,8 @@ impl Listener for Ears {
 
     fn drain(&self, _: Duration) {}
 
+    fn foretold(&self) {}
+
     fn terminated(&self) -> Option<Instant> {
         None
     }

@@ -23,12 +23,12 @@ use crate::role::{self, Process};
 use crate::sys::{process, signal};
 
 pub(crate) use self::account::{Account, Spent};
-#[cfg(feature = "actix")]
-pub(crate) use self::bind::bind;
 pub(crate) use self::bind::{
-    Datagrams, Listener, Options, adopt, ask_for_datagrams, ask_for_inherited, ask_for_inherited_datagrams,
-    ask_to_bind,
+    Datagrams, Listener, Options, adopt, ask_for_activated, ask_for_activated_datagrams, ask_for_datagrams,
+    ask_for_inherited, ask_for_inherited_datagrams, ask_to_bind,
 };
+#[cfg(feature = "actix")]
+pub(crate) use self::bind::{activated, bind};
 #[cfg(feature = "actix")]
 pub(crate) use self::drain::LAST_CALL;
 #[cfg(feature = "actix")]
@@ -161,10 +161,15 @@ pub(crate) fn begin(
 pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io::Result<ThisWorker> {
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
-    let within = settings.drain_timeout;
+    let (first, within) = (settings.pre_drain, settings.drain_timeout);
     let here = become_worker(Here::new(ALONE, settings, To::Unclustered(callbacks)))?;
     std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
         let ended = wait::wait_for(&stop, None).and_then(|_| {
+            if !first.is_zero() {
+                here.drain.foretell();
+                // A second signal cuts it short.
+                wait::wait_for(&stop, Some(first))?;
+            }
             here.begin_drain(within);
             wait::wait_for(&stop, Some(within))
         });
@@ -294,6 +299,14 @@ impl ThisWorker {
         here().drain.deadline().is_none()
     }
 
+    /// Whether this worker's end is near: the cluster was told to stop and is in its
+    /// [`pre_drain`](crate::Cluster::pre_drain), in which it serves as ever, or this worker has been told to finish. For an
+    /// endpoint by which a load balancer sees whom to send to: it answers 503 from here on. Node has no word for it.
+    pub fn is_stopping(&self) -> bool {
+        let drain = &here().drain;
+        drain.is_foretold() || drain.deadline().is_some()
+    }
+
     /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
     /// [`start`](crate::Cluster::start). A runtime that can't be built ends the worker with status 1.
     ///
@@ -386,6 +399,10 @@ impl link::Listener for Here {
 
     fn drain(&self, within: Duration) {
         self.begin_drain(within);
+    }
+
+    fn foretold(&self) {
+        self.drain.foretell();
     }
 
     fn terminated(&self) -> Option<Instant> {
