@@ -85,6 +85,7 @@ impl Loop {
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
+            ToPrimary::Stderr => self.outputs.handed_over(id),
         }
         Ok(())
     }
@@ -255,6 +256,7 @@ impl Loop {
     /// It is up, and listens to these. That is told of first: in a reload, much follows from it.
     fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
         let effects = self.decide(Input::Ready { id });
+        self.outputs.ready(id);
         for listener in listeners {
             self.announce(id, listener);
         }

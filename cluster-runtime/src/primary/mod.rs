@@ -54,6 +54,7 @@ mod source;
 pub(crate) mod step;
 mod stop;
 mod supervise;
+mod words;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -202,6 +203,7 @@ impl Loop {
             self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
+            self.outputs.hand_over();
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
             self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
