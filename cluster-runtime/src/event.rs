@@ -69,7 +69,7 @@ impl fmt::Display for Address {
 
 /// What a worker is doing, as the primary sees it: it only ever moves on in this order, and may leave out what it does
 /// not get to. Within a callback it is what the event has made of it. Node: `worker.state`.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum State {
     /// Asked for; the process may not exist yet, and has said nothing.
     #[default]

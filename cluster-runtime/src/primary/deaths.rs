@@ -68,6 +68,7 @@ impl Loop {
         self.lanes.end_for_good(&pending);
         if pending.is_empty() {
             self.listeners.close();
+            self.note_listeners();
         }
     }
 

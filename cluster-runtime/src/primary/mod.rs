@@ -51,6 +51,7 @@ mod relay;
 mod reload;
 mod slot;
 mod source;
+pub(crate) mod status;
 pub(crate) mod step;
 mod stop;
 mod supervise;
@@ -157,7 +158,7 @@ impl Loop {
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
@@ -351,6 +352,10 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::USR1 => {
+                    status::status().inspect(|status| report::block(format_args!("{status}")));
+                    continue;
+                }
                 _ => continue,
             };
             match signal {
