@@ -69,7 +69,7 @@ impl fmt::Display for Address {
 
 /// What a worker is doing, as the primary sees it: it only ever moves on in this order, and may leave out what it does
 /// not get to. Within a callback it is what the event has made of it. Node: `worker.state`.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum State {
     /// Asked for; the process may not exist yet, and has said nothing.
     #[default]
@@ -149,6 +149,8 @@ pub struct Exit {
     /// Its end was asked for, however it came.
     pub(crate) asked: bool,
     pub(crate) lived: Duration,
+    /// Of one that failed before it had served.
+    pub(crate) said: String,
 }
 
 /// Code or signal.
@@ -214,6 +216,14 @@ impl Exit {
         self.lived
     }
 
+    /// What it printed last to its standard error, at most ten lines and 2 KiB of it, where it failed before it had served
+    /// anybody, and the primary could read it: with [`Output::Tagged`](crate::Output::Tagged) or
+    /// [`Captured`](crate::Output::Captured), and of a worker that was to replace another. Empty otherwise. Such a replacement
+    /// prints by way of the primary until it is ready, unless that is to a terminal. Node has no word for it.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
     /// The status a program ends with that ends because of this: the code, or 128 + the signal.
     pub(crate) fn program_status(&self) -> i32 {
         match self.status {
@@ -239,7 +249,8 @@ impl fmt::Display for Exit {
             (Reason::Asked, _) => f.write_str(", as it was asked to"),
             (Reason::Replaced, _) => f.write_str(", replaced by a new one"),
             _ => Ok(()),
-        }
+        }?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": it said: {:?}", self.said) }
     }
 }
 
@@ -262,7 +273,13 @@ mod tests {
     #[test]
     fn p02_six_ends_read_as_six_reports() {
         let lived = Duration::from_millis(1500);
-        let exit = |status, reason| Exit { status, reason, asked: reason == Reason::Asked, lived };
+        let exit = |status, reason| Exit {
+            status,
+            reason,
+            asked: reason == Reason::Asked,
+            lived,
+            said: String::new(),
+        };
         let ends = [
             exit(ExitStatus::Code(0), Reason::Asked),
             exit(ExitStatus::Code(0), Reason::Finished),

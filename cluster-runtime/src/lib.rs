@@ -216,6 +216,7 @@ pub use self::primary::desk::{
     Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
 };
 pub use self::primary::lines::{Line, Stream};
+pub use self::primary::status::{LastReload, ReloadStatus, Status, WorkerStatus, status};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;

@@ -53,6 +53,8 @@ pub(crate) enum ToPrimary {
     Proven,
     /// I want to leave: voluntarily, or because somebody sent me a SIGTERM.  // answered by Drain
     Leave { voluntary: bool },
+    /// I print by myself, as far as I could be brought to: read on for whoever else has the pipe.  // answers Stderr
+    Stderr,
 }
 
 /// Primary → worker.                                      // fd? · when
@@ -66,6 +68,8 @@ pub(crate) enum ToWorker {
     Drain { within_ms: u64 },
     /// The cluster is about to stop: serve on, and let those know who ask how you are.  // before Drain, or never
     Stopping,
+    /// Pass on what is left in this pipe, by its inode, and print to mine from now on.  // fd · once, where it is ready
+    Stderr { pipe: u64 },
 }
 
 /// What a worker asks for. Whoever asks for the same gets the same socket.

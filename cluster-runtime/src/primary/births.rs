@@ -40,7 +40,8 @@ impl Loop {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        let output = match self.outputs.open(id) {
+        let beside = self.fleet.holder(slot) != Some(id);
+        let output = match self.outputs.open(id, beside) {
             Ok(output) => output,
             Err(error) => return self.unborn(id, &error),
         };

@@ -141,7 +141,7 @@ impl Primary {
         self.reload.push(Box::new(callback));
     }
 
-    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT and SIGHUP. What
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT, SIGHUP and SIGUSR1. What
     /// is sent to workers here arrives before they are told to finish. Any other signal has no effect but the callback.
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///

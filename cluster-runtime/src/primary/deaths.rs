@@ -34,7 +34,8 @@ impl Loop {
         for packet in hub::last_words(id) {
             self.heard(id, packet)?;
         }
-        self.last_output(id)?;
+        let said = self.last_output(id)?;
+        self.step(Input::Said(id, said))?;
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
         if let Some(member) = self.fleet.member(id) {
@@ -67,6 +68,7 @@ impl Loop {
         self.lanes.end_for_good(&pending);
         if pending.is_empty() {
             self.listeners.close();
+            self.note_listeners();
         }
     }
 

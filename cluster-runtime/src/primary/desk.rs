@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::hub;
 use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
+use super::{hub, status};
 use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
 use crate::fork::Fork;
@@ -343,6 +343,7 @@ pub fn last_reload() -> Option<Reload> {
 
 /// Notes how a reload ended.
 pub(super) fn reloaded(outcome: Reload) {
+    status::reloaded(&outcome);
     DESK.with_borrow_mut(|desk| {
         if let Some(desk) = desk {
             desk.last_reload = Some(outcome);
@@ -373,6 +374,7 @@ fn signal_here(signal: Signal) {
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
+    status::open();
     DESK.set(Some(Desk {
         ids,
         workers: BTreeMap::new(),
@@ -396,6 +398,7 @@ pub(crate) fn open_unclustered(alone: Alone) {
 /// Closes it: the cluster has ended, or this is a child.
 pub(crate) fn close() {
     DESK.set(None);
+    status::close();
 }
 
 /// The oldest thing on the tray.
@@ -423,6 +426,7 @@ pub(crate) fn born(id: Id, pid: u32) {
 
 /// Brings the handles up to date with what the fleet knows.
 pub(crate) fn update(fleet: &Fleet) {
+    status::update(fleet);
     DESK.with_borrow_mut(|desk| {
         for (id, member) in fleet.members() {
             let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };
@@ -438,6 +442,7 @@ pub(crate) fn update(fleet: &Fleet) {
 /// Takes a worker that has ended off the desk. Node removes it from `cluster.workers` before the event, too.
 pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
     let worker = worker(id);
+    status::ended(worker.slot(), exit);
     worker.record.state.set(State::Dead);
     worker.record.connected.set(false);
     worker.record.asked.set(exit.exited_after_disconnect());

@@ -9,7 +9,7 @@ use super::hub::{self, Heard};
 use super::listen::Found;
 use super::slot::{Id, Life};
 use super::step::Input;
-use super::{Loop, Turn, desk};
+use super::{Loop, Turn, desk, status};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BoundTo, Call, Key, ListenerId, Site, ToPrimary, ToWorker};
@@ -85,6 +85,7 @@ impl Loop {
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
+            ToPrimary::Stderr => self.outputs.handed_over(id),
         }
         Ok(())
     }
@@ -168,7 +169,12 @@ impl Loop {
             self.door.remove(id, &listener, &self.epoll);
             self.lanes.forget(id);
             listener.close();
+            self.note_listeners();
         }
+    }
+
+    pub(super) fn note_listeners(&self) {
+        status::listening(self.listeners.iter().map(|(_, listener)| listener.address.clone()));
     }
 
     /// Whether nothing is known of it yet but that it lives. One whose channel has ended is about to make it known.
@@ -217,6 +223,7 @@ impl Loop {
 
     fn opened(&mut self, bound: &BoundTo) -> io::Result<()> {
         report::info(format_args!("listening on {}", bound.address));
+        self.note_listeners();
         self.door.add(bound.listener, &self.listeners, &self.epoll)
     }
 
@@ -255,6 +262,7 @@ impl Loop {
     /// It is up, and listens to these. That is told of first: in a reload, much follows from it.
     fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
         let effects = self.decide(Input::Ready { id });
+        self.outputs.ready(id);
         for listener in listeners {
             self.announce(id, listener);
         }

@@ -55,10 +55,12 @@ mod relay;
 mod reload;
 mod slot;
 mod source;
+pub(crate) mod status;
 pub(crate) mod step;
 mod stop;
 mod strangers;
 mod supervise;
+mod words;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -164,7 +166,7 @@ impl Loop {
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1];
         let adopts = process::adopts_orphans()?;
         let of_orphans = adopts.then_some(Signal::CHLD);
         let wanted = own.into_iter().chain(of_orphans).chain(callbacks.signals());
@@ -216,6 +218,7 @@ impl Loop {
             self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
+            self.outputs.hand_over();
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
             self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
@@ -367,6 +370,10 @@ impl Loop {
                 Signal::HUP => Input::Reload,
                 Signal::CHLD => {
                     self.strangers.stir(Instant::now());
+                    continue;
+                }
+                Signal::USR1 => {
+                    status::status().inspect(|status| report::block(format_args!("{status}")));
                     continue;
                 }
                 _ => continue,

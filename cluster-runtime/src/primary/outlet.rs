@@ -72,6 +72,17 @@ impl Outlets {
         Ok(Outlets { outlets })
     }
 
+    /// Standard error alone.
+    pub(super) fn of_stderr() -> io::Result<Outlets> {
+        let err = Outlet::new(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")?;
+        Ok(Outlets { outlets: vec![err] })
+    }
+
+    /// Whether all is written.
+    pub(super) fn is_empty(&self, stream: Stream) -> bool {
+        self.outlets[self.index(stream)].left() == 0
+    }
+
     fn index(&self, stream: Stream) -> usize {
         match stream {
             Stream::Stdout => 0,

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::slot::{Id, Member};
-use super::step::{Effect, Fleet};
+use super::status::ReloadStatus;
+use super::step::{Effect, Fleet, Slot};
 use crate::event::Exit;
 use crate::reload::{Reload, ReloadFailure};
 
@@ -70,6 +71,23 @@ impl Fleet {
     /// The generation that is being made.
     pub(crate) fn reloading(&self) -> Option<u64> {
         self.reloads.running.as_ref().map(|running| running.generation)
+    }
+
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> Option<ReloadStatus> {
+        let running = self.reloads.running.as_ref()?;
+        let Running { generation, ref coming, .. } = *running;
+        let ready = |slot: &Slot| {
+            let holder = slot.holder.and_then(|id| self.members.get(&id));
+            holder.is_some_and(|holder| holder.generation == generation && holder.ready().is_some())
+        };
+        let left = |slot: &usize| !coming.contains_key(slot) && self.is_old(*slot, generation);
+        Some(ReloadStatus {
+            generation,
+            done: self.slots.iter().filter(|slot| ready(slot)).count(),
+            coming: coming.len(),
+            left: (0..self.slots.len()).filter(left).count(),
+        })
     }
 
     /// Whose slot it is.

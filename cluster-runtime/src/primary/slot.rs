@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::step::Fleet;
 use crate::event::{Exit, ExitStatus, Reason, Signal, State};
 
 /// A worker's id: counts up from 1, never used again.
@@ -70,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) proven: bool,
     /// It was born when the cluster started.
     pub(crate) first: bool,
+    /// What it said last, where that is known.
+    pub(crate) said: String,
 }
 
 /// Being ready for so long is a proof of service too, for a worker that has nothing to serve.
@@ -89,6 +92,7 @@ impl Member {
             connected: true,
             proven: false,
             first,
+            said: String::new(),
         }
     }
 
@@ -137,7 +141,9 @@ impl Member {
             ExitStatus::Code(_) | ExitStatus::Unknown => Reason::Failed,
             ExitStatus::Signal(_) => Reason::Killed,
         };
-        Exit { status, reason, asked: self.asked, lived: now.duration_since(self.born) }
+        let well = matches!(reason, Reason::Asked | Reason::Replaced | Reason::Finished);
+        let said = if well || self.has_served(now) { String::new() } else { self.said.clone() };
+        Exit { status, reason, asked: self.asked, lived: now.duration_since(self.born), said }
     }
 
     /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.
@@ -145,5 +151,13 @@ impl Member {
         let killed_from_outside = exit.reason == Reason::Killed && exit.signal() == Some(Signal::KILL);
         let told = matches!(self.life, Life::Draining { told: true, .. }) && exit.code() == Some(0);
         self.has_served(now) || killed_from_outside || told
+    }
+}
+
+impl Fleet {
+    pub(super) fn note_said(&mut self, id: Id, said: String) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.said = said;
+        }
     }
 }

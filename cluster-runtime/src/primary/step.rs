@@ -54,6 +54,8 @@ pub(crate) enum Input {
     Closed {
         id: Id,
     },
+    /// What it printed last to its standard error, before its end.
+    Said(Id, String),
     /// It is gone, and all it said before has been read. Its channel has ended before.
     Exited {
         id: Id,
@@ -294,6 +296,7 @@ impl Fleet {
             Input::Leave { id, voluntary } => self.drain(id, voluntary, now, &mut out),
             Input::Disconnect { id } => self.drain(id, true, now, &mut out),
             Input::Closed { id } => self.closed(id, now, &mut out),
+            Input::Said(id, said) => self.note_said(id, said),
             Input::Exited { id, status } => self.gone(id, status, now, &mut out),
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
             Input::Reload => self.want_reload(),

@@ -94,6 +94,7 @@ fn of_a_worker() -> SigSet {
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGHUP);
+    signals.add(Signal::SIGUSR1);
     signals
 }
 
@@ -127,16 +128,18 @@ pub(crate) fn wake_on(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Lets SIGINT and SIGHUP pass without effect: Ctrl-C, and a terminal that closes, reach the primary too, which decides
-/// for all.
+/// Lets SIGINT, SIGHUP and SIGUSR1 pass without effect: Ctrl-C, a terminal that closes, and `pkill` by the program's name
+/// reach the primary too, which decides for all.
 ///
 /// A handler and not SIG_IGN, which would stay in force in every program that this one starts; and should, where nohup
 /// has set it.
 pub(crate) fn ignore_terminal() -> io::Result<()> {
     handle(Signal::SIGINT, SigHandler::Handler(ignore))?;
-    let before = handle(Signal::SIGHUP, SigHandler::Handler(ignore))?;
-    if matches!(before.handler(), SigHandler::SigIgn) {
-        handle(Signal::SIGHUP, SigHandler::SigIgn)?;
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+        let before = handle(signal, SigHandler::Handler(ignore))?;
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            handle(signal, SigHandler::SigIgn)?;
+        }
     }
     Ok(())
 }

@@ -459,10 +459,11 @@ impl Link {
         Ok(())
     }
 
-    fn heard_ours(&self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
+    fn heard_ours(&'static self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
         match message {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
             ToWorker::Stopping => listener.foretold(),
+            ToWorker::Stderr { pipe } => super::stderr::take_over(pipe, fd, self),
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
                 let answer = Answer(Some((message, fd)));
                 let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));

@@ -43,6 +43,7 @@ mod link;
 pub(crate) mod question;
 mod receive;
 pub(crate) mod say;
+mod stderr;
 mod unclustered;
 mod wait;
 

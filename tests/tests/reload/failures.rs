@@ -112,7 +112,8 @@ fn p74_without_descriptors_for_one_more_worker_it_fails_and_nobody_notices() {
     cluster.expect_log("reload: ");
     process::limit_descriptors(cluster.pid(), process::next_descriptor(cluster.pid()) + 1);
     cluster.signal(Signal::HUP);
-    assert!(failure(&mut cluster, 2).starts_with("worker 3 could not be started"));
+    let failure = failure(&mut cluster, 2);
+    assert!(failure.starts_with("worker 3 could not be started"), "{failure}");
     process::limit_descriptors(cluster.pid(), 1000);
     assert_eq!(kept.ask("/").pid(), before);
     assert_eq!(ask(&address, "/").number("generation"), Some(1));
