@@ -47,8 +47,10 @@ mod outlet;
 pub(crate) mod output;
 mod own;
 mod pick;
+mod recycle;
 mod relay;
 mod reload;
+mod scale;
 mod slot;
 mod source;
 pub(crate) mod step;
@@ -154,9 +156,10 @@ impl Loop {
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
             max_surge: settings.max_surge,
+            max_age: settings.max_age,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::TTIN, Signal::TTOU];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
@@ -293,6 +296,19 @@ impl Loop {
                 )),
                 Effect::Reloading { generation } => self.reloading(generation)?,
                 Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
+                Effect::Recycling { id, by, why } => {
+                    report::info(format_args!("worker {} {why}: worker {} takes its place", id.0, by.0));
+                }
+                Effect::NotRecycled { id, delay } => report::warn(format_args!(
+                    "worker {} serves on, since the one for its place did not come up: another is tried in {delay:.1?}",
+                    id.0
+                )),
+                Effect::Scaled { from, to } if from == to => {
+                    report::info(format_args!("scaling to {to} workers: there are as many already"));
+                }
+                Effect::Scaled { from, to } => {
+                    report::info(format_args!("scaling from {from} to {to} workers"));
+                }
             }
         }
         Ok(())
@@ -349,10 +365,15 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::TTIN | Signal::TTOU => match self.scaled_by(signal) {
+                    Some(workers) => Input::Scale { workers },
+                    None => continue,
+                },
                 _ => continue,
             };
-            match signal {
-                Signal::HUP => self.tell_reload(),
+            match input {
+                Input::Reload => self.tell_reload(),
+                Input::Scale { .. } => {}
                 _ => self.tell_stop(signal),
             }
             self.step(input)?;

@@ -54,6 +54,7 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             max_surge: surge,
+            max_age: None,
         };
         let mut world = World {
             fleet: Fleet::new(rules, Ids::default()),
@@ -126,6 +127,7 @@ impl World {
                     }
                     Effect::Reloaded(outcome) => self.ended.push(outcome),
                     Effect::Signal { .. } | Effect::Publish(_) | Effect::Throttled { .. } => {}
+                    Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
                 }
             }
             self.look();
@@ -140,19 +142,23 @@ impl World {
         assert!(self.births <= 2 * self.may_be_born, "{} births", self.births);
         assert!(self.ended.len() <= self.requests, "an outcome that nobody asked for");
         if let Some(running) = &self.fleet.reloads.running {
-            assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
             assert!(self.fleet.is_awaited(running), "it waits for nobody");
             assert!(!self.stopped);
-            for (slot, id) in &running.coming {
-                let member = self.fleet.member(*id).expect("one that is coming");
-                assert_eq!((member.slot, member.generation), (*slot, running.generation));
-                assert_ne!(
-                    self.fleet.slots[*slot].holder,
-                    Some(*id),
-                    "it holds its slot only when it is ready"
-                );
-            }
         }
+        let coming = &self.fleet.reloads.coming;
+        assert!(coming.len() <= self.fleet.rules.max_surge, "{coming:?}");
+        assert!(coming.is_empty() || !self.stopped);
+        for (slot, id) in coming {
+            let member = self.fleet.member(*id).expect("one that is coming");
+            let generation = self.fleet.reloading().unwrap_or(self.fleet.generation());
+            assert_eq!((member.slot, member.generation), (*slot, generation));
+            assert_ne!(self.fleet.slots[*slot].holder, Some(*id), "it holds its slot only when it is ready");
+        }
+        assert!(self.stopped || self.fleet.target == self.places(), "{} places", self.fleet.target);
+    }
+
+    fn places(&self) -> usize {
+        (0..self.fleet.slots.len()).filter(|slot| self.fleet.is_filled(*slot)).count()
     }
 
     fn happen(&mut self, happening: Happening) {

@@ -27,6 +27,7 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             max_surge: surge,
+            max_age: None,
         };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::event::{Exit, ExitStatus, Reason, Signal, State};
+use crate::ipc::message::Wear;
 
 /// A worker's id: counts up from 1, never used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -60,7 +61,7 @@ pub(crate) struct Member {
     pub(crate) exists: bool,
     /// Its end was asked for, by either side.
     pub(crate) asked: bool,
-    /// By a reload: another has its slot.
+    /// By a reload, or since it was worn: another has its slot.
     pub(crate) replaced: bool,
     /// Its code runs.
     pub(crate) online: bool,
@@ -70,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) proven: bool,
     /// It was born when the cluster started.
     pub(crate) first: bool,
+    /// It has said that it has done enough: when, and why.
+    pub(crate) worn: Option<(Instant, Wear)>,
 }
 
 /// Being ready for so long is a proof of service too, for a worker that has nothing to serve.
@@ -89,6 +92,7 @@ impl Member {
             connected: true,
             proven: false,
             first,
+            worn: None,
         }
     }
 

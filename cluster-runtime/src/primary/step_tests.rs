@@ -20,6 +20,7 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             max_surge: 1,
+            max_age: None,
         };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };

@@ -85,6 +85,7 @@ impl Storm {
             startup_timeout: STARTUP,
             drain_timeout: DRAIN,
             max_surge: 1,
+            max_age: None,
         };
         let fleet = Fleet::new(rules, Ids::default());
         let (lives, now) = (BTreeMap::new(), Instant::now());
@@ -110,6 +111,7 @@ impl Storm {
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
                 Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
             }
         }
         self.holds();

@@ -86,6 +86,19 @@ pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
     }
 }
 
+/// How many bytes of memory this process has for itself alone: what would be free if it ended. The kernel walks all its pages
+/// for it.
+pub(crate) fn own_memory() -> io::Result<u64> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")
+        .map_err(|error| io::Error::new(error.kind(), format!("/proc/self/smaps_rollup: {error}")))?;
+    // `Private_Dirty:      1234 kB`
+    let kilobytes = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let own = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Clean:") || line.starts_with("Private_Dirty:"));
+    Ok(own.filter_map(kilobytes).sum::<u64>().saturating_mul(1024))
+}
+
 /// What the kernel calls this process, in `ps` and `top`.
 pub(crate) fn name() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/self/comm")?.trim_end().to_owned())

@@ -15,6 +15,7 @@ use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
 use self::question::Questions;
+use self::wear::Wearing;
 use crate::config::{Runtime, Settings};
 use crate::ipc::channel::Reply;
 use crate::ipc::message::ToPrimary;
@@ -45,6 +46,7 @@ mod receive;
 pub(crate) mod say;
 mod unclustered;
 mod wait;
+mod wear;
 
 /// After the primary's death: what has been begun may be finished, and no more.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
@@ -69,6 +71,7 @@ struct Here {
     birth: Birth,
     settings: Settings,
     drain: Drain,
+    wearing: Wearing,
     messages: Inbox,
     questions: Inbox,
     to: To,
@@ -208,6 +211,14 @@ fn proven() {
     here().tell(&ToPrimary::Proven);
 }
 
+/// One request more was served here, or what counts as one.
+pub(crate) fn served() {
+    let here = here();
+    if let Some(why) = here.wearing.served() {
+        here.tell(&ToPrimary::Worn { why });
+    }
+}
+
 /// Counts the connections that are open here.
 fn connection_opened() {
     here().drain.connection_opened();
@@ -335,7 +346,8 @@ impl Here {
             }
         };
         let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
-        Here { birth, settings, drain: Drain::new(), messages, questions, to }
+        let wearing = Wearing::new(birth.id, &settings);
+        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -386,6 +398,14 @@ impl link::Listener for Here {
 
     fn drain(&self, within: Duration) {
         self.begin_drain(within);
+    }
+
+    fn weigh(&self) -> Option<Instant> {
+        let (worn, again) = self.wearing.weigh(Instant::now());
+        if let Some(why) = worn {
+            self.tell(&ToPrimary::Worn { why });
+        }
+        again
     }
 
     fn terminated(&self) -> Option<Instant> {

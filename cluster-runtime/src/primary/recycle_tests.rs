@@ -1,0 +1,1 @@
+//! Worn workers, without a process.

@@ -1,0 +1,1 @@
+//! How many, without a process.
