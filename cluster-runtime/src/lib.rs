@@ -187,6 +187,7 @@ mod error;
 mod event;
 mod fork;
 mod ipc;
+mod jitter;
 pub mod net;
 #[cfg(feature = "poem")]
 pub mod poem;
@@ -213,7 +214,7 @@ pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{
-    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, scale, workers,
 };
 pub use self::primary::lines::{Line, Stream};
 pub use self::primary::status::{LastReload, ReloadStatus, Status, WorkerStatus, status};

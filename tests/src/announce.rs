@@ -24,6 +24,8 @@ pub enum Order {
     DisconnectAll,
     /// `cluster::reload()`.
     Reload,
+    /// `cluster::scale(workers)`.
+    Scale(usize),
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
     /// End it by SIGABRT.
@@ -83,6 +85,7 @@ pub fn message(worker: Worker, order: Order) {
         }
         Order::DisconnectAll => ::cluster::disconnect(),
         Order::Reload => ::cluster::reload(),
+        Order::Scale(workers) => ::cluster::scale(workers),
         Order::ExitPrimary(code) => process::exit(code),
         Order::AbortPrimary => process::abort(),
     }

@@ -50,6 +50,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         )
         .route("/fork", web::get().to(|| order(Order::Fork)))
         .route("/reload", web::get().to(|| order(Order::Reload)))
+        .route("/scale/{workers}", web::get().to(|workers: web::Path<usize>| order(Order::Scale(*workers))))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
         .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))
@@ -57,6 +58,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/leave/{code}", web::get().to(leave))
         .route("/abort", web::get().to(abort))
         .route("/spin", web::get().to(spin))
+        .route("/leak/{megabytes}", web::get().to(leak))
         .route("/limit/{descriptors}", web::get().to(limit))
         .route("/health", web::get().to(health))
         .route("/orphans/{count}", web::get().to(orphans))
@@ -123,6 +125,12 @@ async fn spin() -> HttpResponse {
     loop {
         hint::spin_loop();
     }
+}
+
+/// Has so much more memory from now on, for itself alone.
+async fn leak(megabytes: web::Path<usize>) -> impl Responder {
+    hint::black_box(vec![1u8; *megabytes << 20].leak());
+    me()
 }
 
 /// Lets this worker have so many descriptors from now on.

@@ -96,7 +96,9 @@ impl Manager {
                 self.heard.push(message.clone());
                 Some(message)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                None
+            }
             Err(error) => panic!("reading what a service tells: {error}"),
         }
     }

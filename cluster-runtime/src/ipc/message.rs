@@ -4,8 +4,10 @@
 //! fields are passed over, and a new field gets a default. What users send is a frame kind of its own and can
 //! never be taken for one of these.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,10 +53,33 @@ pub(crate) enum ToPrimary {
     Ready,
     /// My first connection is done with: I have proven myself. // once
     Proven,
+    /// I have done enough: replace me.                    // once
+    Worn { why: Wear },
     /// I want to leave: voluntarily, or because somebody sent me a SIGTERM.  // answered by Drain
     Leave { voluntary: bool },
     /// I print by myself, as far as I could be brought to: read on for whoever else has the pipe.  // answers Stderr
     Stderr,
+}
+
+/// Why a worker is to be replaced by a new one.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Wear {
+    /// It has served so many requests.
+    Requests(u64),
+    /// It has so many bytes for itself alone.
+    Memory(u64),
+    /// It is so old. Known by the primary, and never said.
+    Age(Duration),
+}
+
+impl fmt::Display for Wear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wear::Requests(served) => write!(f, "has served {served} requests"),
+            Wear::Memory(bytes) => write!(f, "has {} MB for itself alone", bytes / 1_000_000),
+            Wear::Age(age) => write!(f, "is {age:.1?} old"),
+        }
+    }
 }
 
 /// Primary → worker.                                      // fd? · when

@@ -336,6 +336,27 @@ pub fn reload() {
     order(Input::Reload);
 }
 
+/// From now on there are to be so many workers, at least 1; in the primary. Returns at once. The lowest vacant slots are filled,
+/// also where a former worker still drains, or the highest are given up: their workers leave as after
+/// [`disconnect`](Worker::disconnect). One more or one less is what SIGTTIN and SIGTTOU do.
+///
+/// What is counted are the workers that are to be there: [`fork`] makes one more, whoever is asked to leave, or ends and is not
+/// replaced, one less. [`Settings::workers`](crate::Settings::workers) goes on to tell how many the cluster started with. A reload replaces as many as
+/// there are; those that are added while it runs are of the generation that it makes.
+///
+/// Where there are as many already, and where it is asked for none, it says so in the log: to end the cluster is
+/// [`disconnect`]'s. Without effect outside of the primary and in a cluster that stops; unclustered it says so. Node has no
+/// word for it.
+pub fn scale(workers: usize) {
+    if workers == 0 {
+        crate::report::warn(format_args!(
+            "cluster::scale(0) does nothing: one worker stays, and cluster::disconnect() ends the cluster"
+        ));
+        return;
+    }
+    order(Input::Scale { workers });
+}
+
 /// How the last reload ended, if there was one; in the primary.
 pub fn last_reload() -> Option<Reload> {
     DESK.with_borrow(|desk| desk.as_ref()?.last_reload.clone())
@@ -356,6 +377,9 @@ pub(super) fn order(input: Input) {
     DESK.with_borrow_mut(|desk| match desk {
         Some(desk) if desk.unclustered && matches!(input, Input::Reload) => crate::report::warn(
             format_args!("cluster::reload() does nothing here: the program runs unclustered"),
+        ),
+        Some(desk) if desk.unclustered && matches!(input, Input::Scale { .. }) => crate::report::warn(
+            format_args!("cluster::scale() does nothing here: the program runs unclustered"),
         ),
         Some(desk) if desk.unclustered => signal_here(Signal::TERM),
         Some(desk) => desk.tray.push_back(input),

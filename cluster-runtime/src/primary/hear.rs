@@ -84,6 +84,7 @@ impl Loop {
             ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
+            ToPrimary::Worn { why } => self.step(Input::Worn { id, why })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
             ToPrimary::Stderr => self.outputs.handed_over(id),
         }

@@ -51,8 +51,10 @@ mod outlet;
 pub(crate) mod output;
 mod own;
 mod pick;
+mod recycle;
 mod relay;
 mod reload;
+mod scale;
 mod slot;
 mod source;
 pub(crate) mod status;
@@ -164,9 +166,11 @@ impl Loop {
             drain_timeout: settings.drain_timeout,
             pre_drain: settings.pre_drain,
             max_surge: settings.max_surge,
+            max_age: settings.max_age,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1];
+        let own =
+            [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::TTIN, Signal::TTOU];
         let adopts = process::adopts_orphans()?;
         let of_orphans = adopts.then_some(Signal::CHLD);
         let wanted = own.into_iter().chain(of_orphans).chain(callbacks.signals());
@@ -312,6 +316,19 @@ impl Loop {
                 )),
                 Effect::Reloading { generation } => self.reloading(generation)?,
                 Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
+                Effect::Recycling { id, by, why } => {
+                    report::info(format_args!("worker {} {why}: worker {} takes its place", id.0, by.0));
+                }
+                Effect::NotRecycled { id, delay } => report::warn(format_args!(
+                    "worker {} serves on, since the one for its place did not come up: another is tried in {delay:.1?}",
+                    id.0
+                )),
+                Effect::Scaled { from, to } if from == to => {
+                    report::info(format_args!("scaling to {to} workers: there are as many already"));
+                }
+                Effect::Scaled { from, to } => {
+                    report::info(format_args!("scaling from {from} to {to} workers"));
+                }
             }
         }
         Ok(())
@@ -376,10 +393,15 @@ impl Loop {
                     status::status().inspect(|status| report::block(format_args!("{status}")));
                     continue;
                 }
+                Signal::TTIN | Signal::TTOU => match self.scaled_by(signal) {
+                    Some(workers) => Input::Scale { workers },
+                    None => continue,
+                },
                 _ => continue,
             };
-            match signal {
-                Signal::HUP => self.tell_reload(),
+            match input {
+                Input::Reload => self.tell_reload(),
+                Input::Scale { .. } => {}
                 _ => self.tell_stop(signal),
             }
             self.step(input)?;

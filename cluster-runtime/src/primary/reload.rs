@@ -27,32 +27,27 @@ pub(super) struct Reloads {
     last: u64,
     running: Option<Running>,
     /// Asked for, and not begun.
-    wanted: bool,
+    pub(super) wanted: bool,
+    /// Replacements that are not ready yet, by slot: those of the reload that runs, else those of workers that are worn.
+    pub(super) coming: BTreeMap<usize, Id>,
 }
 
 #[derive(Debug)]
 struct Running {
     generation: u64,
     began: Instant,
-    /// Who is not ready yet, by slot.
-    coming: BTreeMap<usize, Id>,
 }
 
 impl Default for Reloads {
     fn default() -> Reloads {
-        Reloads { current: 1, last: 1, running: None, wanted: false }
+        Reloads { current: 1, last: 1, running: None, wanted: false, coming: BTreeMap::new() }
     }
 }
 
 impl Reloads {
-    /// The generation of births that replace nobody.
-    pub(super) fn current(&self) -> u64 {
-        self.current
-    }
-
     /// Whether a replacement for whoever holds the slot is not ready yet.
     pub(super) fn is_coming_to(&self, slot: usize) -> bool {
-        self.running.as_ref().is_some_and(|running| running.coming.contains_key(&slot))
+        self.coming.contains_key(&slot)
     }
 
     /// The generation of the one that takes a dead worker's place: during a reload, its own.
@@ -76,7 +71,7 @@ impl Fleet {
     /// How far it has come.
     pub(crate) fn progress(&self) -> Option<ReloadStatus> {
         let running = self.reloads.running.as_ref()?;
-        let Running { generation, ref coming, .. } = *running;
+        let (generation, coming) = (running.generation, &self.reloads.coming);
         let ready = |slot: &Slot| {
             let holder = slot.holder.and_then(|id| self.members.get(&id));
             holder.is_some_and(|holder| holder.generation == generation && holder.ready().is_some())
@@ -103,6 +98,7 @@ impl Fleet {
     pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.is_told_to_stop() {
             self.end_reload(Some(ReloadFailure::Stopped), now, out);
+            self.reloads.coming.clear();
             if std::mem::take(&mut self.reloads.wanted) {
                 self.reloads.last += 1;
                 out.push(Effect::Reloaded(Reload {
@@ -136,7 +132,7 @@ impl Fleet {
         reloads.wanted = false;
         reloads.last += 1;
         let generation = reloads.last;
-        reloads.running = Some(Running { generation, began: now, coming: BTreeMap::new() });
+        reloads.running = Some(Running { generation, began: now });
         out.push(Effect::Reloading { generation });
     }
 
@@ -145,45 +141,49 @@ impl Fleet {
     fn is_awaited(&self, running: &Running) -> bool {
         let unready = |member: &Member| !member.asked && member.ready().is_none();
         let new = |member: &Member| member.generation == running.generation;
-        !running.coming.is_empty() || self.members.values().any(|member| new(member) && unready(member))
+        !self.reloads.coming.is_empty() || self.members.values().any(|member| new(member) && unready(member))
     }
 
     /// As many as may come at once, in the order of their slots.
     fn spawn_beside(&mut self, now: Instant, out: &mut Vec<Effect>) {
         while let Some(running) = &self.reloads.running
-            && running.coming.len() < self.rules.max_surge
+            && self.reloads.coming.len() < self.rules.max_surge
             && let Some(slot) = self.next_old_slot(running)
         {
-            let generation = running.generation;
-            let id = self.ids.next();
-            self.members.insert(id, Member::unborn(slot, generation, false, now));
-            if let Some(running) = &mut self.reloads.running {
-                running.coming.insert(slot, id);
-            }
-            out.push(Effect::Spawn { id, slot, generation });
+            let (id, generation) = (self.ids.next(), running.generation);
+            self.send_to(slot, id, generation, now, out);
         }
     }
 
+    /// Has one born for a slot that is its holder's until the new one is ready.
+    pub(super) fn send_to(
+        &mut self,
+        slot: usize,
+        id: Id,
+        generation: u64,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.members.insert(id, Member::unborn(slot, generation, false, now));
+        self.reloads.coming.insert(slot, id);
+        out.push(Effect::Spawn { id, slot, generation });
+    }
+
     fn next_old_slot(&self, running: &Running) -> Option<usize> {
-        let old = |slot: &usize| !running.coming.contains_key(slot) && self.is_old(*slot, running.generation);
+        let old = |slot: &usize| !self.reloads.is_coming_to(*slot) && self.is_old(*slot, running.generation);
         (0..self.slots.len()).find(old)
     }
 
-    /// Whether the place is filled, or is to be, and not by this generation. One that was asked to leave is not to be
-    /// replaced, and one that has left has no place any more.
+    /// Whether the place is filled, or is to be, and not by this generation.
     fn is_old(&self, slot: usize, generation: u64) -> bool {
-        let slot = &self.slots[slot];
-        let holder = slot.holder.and_then(|id| self.members.get(&id));
-        slot.refill_at.is_some()
-            || holder.is_some_and(|holder| !holder.asked && holder.generation != generation)
+        let holder = self.holder(slot).and_then(|id| self.members.get(&id));
+        self.is_filled(slot) && holder.is_none_or(|holder| holder.generation != generation)
     }
 
     /// A worker is ready. If it is a replacement the slot is its own from now on, and who held it is to go.
     pub(super) fn take_over(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(running) = &mut self.reloads.running else { return };
-        let Some((slot, _)) = running.coming.extract_if(.., |_, coming| *coming == id).next() else { return };
-        let generation = running.generation;
-        if !self.is_old(slot, generation) {
+        let Some(slot) = self.has_come(id) else { return };
+        if !self.is_filled(slot) {
             // Who held it was asked to leave meanwhile, and whoever asked wants one less.
             self.drain(id, true, now, out);
             return;
@@ -197,6 +197,11 @@ impl Fleet {
         }
     }
 
+    /// Where it was coming to, if it was.
+    fn has_come(&mut self, id: Id) -> Option<usize> {
+        self.reloads.coming.extract_if(.., |_, coming| *coming == id).next().map(|(slot, _)| slot)
+    }
+
     /// A worker is gone. If it is a new one that was not ready, or has died of itself before it had served, the reload
     /// has failed: it would replace what works by what does not.
     pub(super) fn gone_of(
@@ -207,8 +212,13 @@ impl Fleet {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let Some(running) = &mut self.reloads.running else { return };
-        let was_coming = running.coming.extract_if(.., |_, coming| *coming == id).next().is_some();
+        let was_coming = self.has_come(id).is_some();
+        let Some(running) = &self.reloads.running else {
+            if was_coming {
+                self.did_not_come(id, member.slot, now, out);
+            }
+            return;
+        };
         let is_new = member.generation == running.generation;
         if was_coming || is_new && !exit.asked && !member.is_blameless(exit, now) {
             self.end_reload(Some(ReloadFailure::Worker { id: id.0, exit: exit.clone() }), now, out);
@@ -224,8 +234,8 @@ impl Fleet {
 
     /// Ends it, if one runs. Who is still coming is not wanted.
     fn end_reload(&mut self, failure: Option<ReloadFailure>, now: Instant, out: &mut Vec<Effect>) {
-        let Some(Running { generation, began, coming }) = self.reloads.running.take() else { return };
-        for id in coming.into_values() {
+        let Some(Running { generation, began }) = self.reloads.running.take() else { return };
+        for id in std::mem::take(&mut self.reloads.coming).into_values() {
             self.drain(id, true, now, out);
         }
         if failure.is_none() {

@@ -28,6 +28,7 @@ impl World {
             drain_timeout: 5 * SECOND,
             pre_drain: Duration::ZERO,
             max_surge: surge,
+            max_age: None,
         };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::step::Fleet;
 use crate::event::{Exit, ExitStatus, Reason, Signal, State};
+use crate::ipc::message::Wear;
 
 /// A worker's id: counts up from 1, never used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -61,7 +62,7 @@ pub(crate) struct Member {
     pub(crate) exists: bool,
     /// Its end was asked for, by either side.
     pub(crate) asked: bool,
-    /// By a reload: another has its slot.
+    /// By a reload, or since it was worn: another has its slot.
     pub(crate) replaced: bool,
     /// Its code runs.
     pub(crate) online: bool,
@@ -73,6 +74,8 @@ pub(crate) struct Member {
     pub(crate) first: bool,
     /// What it said last, where that is known.
     pub(crate) said: String,
+    /// It has said that it has done enough: when, and why.
+    pub(crate) worn: Option<(Instant, Wear)>,
 }
 
 /// Being ready for so long is a proof of service too, for a worker that has nothing to serve.
@@ -93,6 +96,7 @@ impl Member {
             proven: false,
             first,
             said: String::new(),
+            worn: None,
         }
     }
 

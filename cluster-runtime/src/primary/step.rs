@@ -13,6 +13,7 @@ use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
 use crate::config::Restart;
 use crate::event::{Exit, ExitStatus, Signal};
+use crate::ipc::message::Wear;
 use crate::reload::Reload;
 
 /// What happened.
@@ -70,6 +71,15 @@ pub(crate) enum Input {
         id: Id,
         signal: Signal,
     },
+    /// It has done enough, as it says itself.
+    Worn {
+        id: Id,
+        why: Wear,
+    },
+    /// There are to be so many.
+    Scale {
+        workers: usize,
+    },
     /// All workers are to be replaced by new ones.
     Reload,
     /// There will be no births of this generation.
@@ -123,6 +133,22 @@ pub(crate) enum Effect {
     },
     /// Say how it ended.
     Reloaded(Reload),
+    /// Say that a worker is worn, and who is to take its place.
+    Recycling {
+        id: Id,
+        by: Id,
+        why: Wear,
+    },
+    /// Say that it serves on: who was to take its place did not come up, and another is sent after a while.
+    NotRecycled {
+        id: Id,
+        delay: Duration,
+    },
+    /// Say how many there are to be.
+    Scaled {
+        from: usize,
+        to: usize,
+    },
 }
 
 /// What a user hears of it.
@@ -144,8 +170,10 @@ pub(crate) struct Rules {
     pub(crate) drain_timeout: Duration,
     /// How long it all goes on when it was told to stop.
     pub(crate) pre_drain: Duration,
-    /// How many new workers may come at once in a reload.
+    /// How many replacements may come at once.
     pub(crate) max_surge: usize,
+    /// Workers that are older are worn.
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// The time a worker has to end by itself when its drain is over, before it is killed.
@@ -191,7 +219,9 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     pub(super) holder: Option<Id>,
     pub(super) refill_at: Option<Instant>,
-    streak: Streak,
+    /// No replacement of its holder before: the last one did not come up.
+    pub(super) recycle_at: Option<Instant>,
+    pub(super) streak: Streak,
 }
 
 /// All workers, and what is to become of them.
@@ -201,6 +231,10 @@ pub(crate) struct Fleet {
     pub(super) ids: Ids,
     pub(super) slots: Vec<Slot>,
     pub(super) members: BTreeMap<Id, Member>,
+    /// How many places are filled, or are to be.
+    pub(super) target: usize,
+    /// When somebody will be worn who is not yet, as of the last step.
+    pub(super) worn_at: Option<Instant>,
     deaths: Deaths,
     pub(super) reloads: Reloads,
     pub(super) phase: Phase,
@@ -218,6 +252,8 @@ impl Fleet {
             ids,
             slots: Vec::new(),
             members: BTreeMap::new(),
+            target: 0,
+            worn_at: None,
             deaths: Deaths::default(),
             reloads: Reloads::default(),
             phase: Phase::Running,
@@ -245,16 +281,6 @@ impl Fleet {
         self.has_served
     }
 
-    /// Whether some worker is still to be born or to come up: it may take the place of one that is dead. So may the
-    /// successor of one that is about to die unasked.
-    pub(crate) fn somebody_comes(&self) -> bool {
-        let coming = |member: &Member| match member.life.is_leaving() {
-            true => !member.asked,
-            false => member.ready().is_none(),
-        };
-        self.slots.iter().any(|slot| slot.refill_at.is_some()) || self.members.values().any(coming)
-    }
-
     /// Whether the next signal to stop means now.
     pub(crate) fn was_signalled(&self) -> bool {
         self.signalled && self.is_stopping()
@@ -263,7 +289,8 @@ impl Fleet {
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        self.members.values().filter_map(Member::deadline).chain(refills).chain(self.pre_drain_end()).min()
+        let others = refills.chain(self.pre_drain_end()).chain(self.worn_at);
+        self.members.values().filter_map(Member::deadline).chain(others).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -280,13 +307,8 @@ impl Fleet {
     pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
-            Input::Start { workers } => {
-                for _ in 0..workers {
-                    let id = self.ids.next();
-                    self.fill_a_slot(id, true, now, &mut out);
-                }
-            }
-            Input::Fork { id } if !self.is_stopping() => self.fill_a_slot(id, false, now, &mut out),
+            Input::Start { workers } => self.start(workers, now, &mut out),
+            Input::Fork { id } if !self.is_stopping() => self.fork(id, false, now, &mut out),
             Input::Fork { .. } => {}
             Input::Born { id } => self.born(id, now, &mut out),
             Input::Unborn { id } => self.gone(id, ExitStatus::Unknown, now, &mut out),
@@ -299,6 +321,8 @@ impl Fleet {
             Input::Said(id, said) => self.note_said(id, said),
             Input::Exited { id, status } => self.gone(id, status, now, &mut out),
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
+            Input::Worn { id, why } => self.worn(id, why, now),
+            Input::Scale { workers } => self.scale(workers, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
             Input::Stop { signal } => self.told_to_stop(signal, now, &mut out),
@@ -306,33 +330,13 @@ impl Fleet {
             Input::Tick => self.tick(now, &mut out),
         }
         self.roll(now, &mut out);
+        self.recycle(now, &mut out);
+        self.count();
         out
     }
 
-    fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
-        // Where one is coming it would take the place of this one, and is not given what this one is.
-        let vacant = |slot: &usize| {
-            let Slot { holder, refill_at, .. } = &self.slots[*slot];
-            holder.is_none() && refill_at.is_none() && !self.reloads.is_coming_to(*slot)
-        };
-        let slot = (0..self.slots.len()).find(vacant).unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() - 1
-        });
-        let generation = self.reloads.current();
-        self.fill(slot, Member::unborn(slot, generation, first, now), id, out);
-    }
-
-    fn fill(&mut self, slot: usize, member: Member, id: Id, out: &mut Vec<Effect>) {
-        let generation = member.generation;
-        self.slots[slot].holder = Some(id);
-        self.slots[slot].refill_at = None;
-        self.members.insert(id, member);
-        out.push(Effect::Spawn { id, slot, generation });
-    }
-
     /// A member that something may be heard of: its process was made, and its channel has not ended.
-    fn heard(&mut self, id: Id) -> Option<&mut Member> {
+    pub(super) fn heard(&mut self, id: Id) -> Option<&mut Member> {
         self.members.get_mut(&id).filter(|member| member.exists && member.connected)
     }
 
@@ -436,12 +440,7 @@ impl Fleet {
                 }
             }
         }
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
-                let id = self.ids.next();
-                self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
-            }
-        }
+        self.refill(now, out);
     }
 
     fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
@@ -492,7 +491,7 @@ impl Fleet {
         if delay.is_zero() {
             let id = self.ids.next();
             let generation = self.reloads.after(&member);
-            self.fill(member.slot, Member::unborn(member.slot, generation, false, now), id, out);
+            self.fill(id, Member::unborn(member.slot, generation, false, now), out);
         } else {
             slot.refill_at = Some(now + delay);
             out.push(Effect::Throttled { slot: member.slot, delay });

@@ -21,6 +21,7 @@ impl World {
             drain_timeout: 5 * SECOND,
             pre_drain: Duration::ZERO,
             max_surge: 1,
+            max_age: None,
         };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };

@@ -32,6 +32,7 @@ impl World {
             drain_timeout: 5 * SECOND,
             pre_drain: PRE_DRAIN,
             max_surge: 1,
+            max_age: None,
         };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers: 2 });

@@ -86,6 +86,7 @@ impl Storm {
             drain_timeout: DRAIN,
             pre_drain,
             max_surge: 1,
+            max_age: None,
         };
         let fleet = Fleet::new(rules, Ids::default());
         let (lives, now) = (BTreeMap::new(), Instant::now());
@@ -113,6 +114,7 @@ impl Storm {
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
                 Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
             }
         }
         self.holds();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Restart;
 use crate::event::Exit;
+use crate::jitter::fraction;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -31,14 +32,6 @@ impl Streak {
         let delay = FIRST_DELAY.saturating_mul(1 << doublings.min(16)).min(LONGEST_DELAY);
         delay.mul_f64(0.75 + 0.5 * fraction(salt ^ u64::from(self.deaths) << 32))
     }
-}
-
-/// A number in 0..1 that looks random and is the same for the same salt (splitmix64).
-fn fraction(salt: u64) -> f64 {
-    let mut z = salt.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The unproven deaths of late, of all slots.
@@ -120,7 +113,13 @@ mod tests {
     #[test]
     fn p10_who_comes_back_by_policy_and_by_end() {
         use crate::event::{ExitStatus, Reason, Signal};
-        let end = |status, reason, asked| Exit { status, reason, asked, lived: Duration::ZERO };
+        let end = |status, reason, asked| Exit {
+            status,
+            reason,
+            asked,
+            lived: Duration::ZERO,
+            said: String::new(),
+        };
         let ends = [
             end(ExitStatus::Code(0), Reason::Finished, false),
             end(ExitStatus::Code(1), Reason::Failed, false),

@@ -63,8 +63,15 @@ pub(crate) fn monotonic_micros() -> io::Result<u64> {
 }
 
 /// What a service manager says to the primary alone.
-pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
-    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+pub(super) const OF_THE_SERVICE_MANAGER: &[&str] = &[
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 /// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {
@@ -105,6 +112,19 @@ pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::other("atexit(3) has no room for one more")),
     }
+}
+
+/// How many bytes of memory this process has for itself alone: what would be free if it ended. The kernel walks all its pages
+/// for it.
+pub(crate) fn own_memory() -> io::Result<u64> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")
+        .map_err(|error| io::Error::new(error.kind(), format!("/proc/self/smaps_rollup: {error}")))?;
+    // `Private_Dirty:      1234 kB`
+    let kilobytes = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let own = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Clean:") || line.starts_with("Private_Dirty:"));
+    Ok(own.filter_map(kilobytes).sum::<u64>().saturating_mul(1024))
 }
 
 /// What the kernel calls this process, in `ps` and `top`.

@@ -53,7 +53,16 @@ impl Signals {
 
     /// The next signal that arrived, by number.
     pub(crate) fn next(&self) -> io::Result<Option<i32>> {
-        Ok(self.fd.read_signal()?.map(|info| info.ssi_signo.cast_signed()))
+        while let Some(info) = self.fd.read_signal()? {
+            let number = info.ssi_signo.cast_signed();
+            // A terminal sends these to a whole group of which one uses it from the background: nobody has asked for anything.
+            let of_the_terminal =
+                info.ssi_code == libc::SI_KERNEL && matches!(number, libc::SIGTTIN | libc::SIGTTOU);
+            if !of_the_terminal {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 
     /// The mask that the thread had.

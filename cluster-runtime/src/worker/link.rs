@@ -41,6 +41,10 @@ pub(super) trait Listener: Sync {
     fn drain(&self, within: Duration);
     /// The cluster will stop.
     fn foretold(&self);
+    /// Called in each turn: looks how much memory this process has, where that is due. Yields when to be called again.
+    fn weigh(&self) -> Option<Instant> {
+        None
+    }
     /// Somebody sent this process a SIGTERM: the kernel, if the primary is gone. Yields, then, when this process has to
     /// be, too.
     fn terminated(&self) -> Option<Instant>;
@@ -397,6 +401,8 @@ impl Link {
             let count = if closed { 2 } else { 3 };
             let mut fds = [woken.clone(), terminated.clone(), ready.clone()];
             let rest = if short { Some(left.map_or(REST, |left| left.min(REST))) } else { left };
+            let weigh = listener.weigh().map(|at| at.saturating_duration_since(Instant::now()));
+            let rest = [rest, weigh].into_iter().flatten().min();
             wait(&mut fds[..count], rest)?;
             [woken, terminated, ready] = fds;
             if woken.revents().contains(PollFlags::IN) {

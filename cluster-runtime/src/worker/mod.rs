@@ -15,6 +15,7 @@ use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
 use self::question::Questions;
+use self::wear::Wearing;
 use crate::config::{Runtime, Settings};
 use crate::ipc::channel::Reply;
 use crate::ipc::message::ToPrimary;
@@ -46,6 +47,7 @@ pub(crate) mod say;
 mod stderr;
 mod unclustered;
 mod wait;
+mod wear;
 
 /// After the primary's death: what has been begun may be finished, and no more.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
@@ -70,6 +72,7 @@ struct Here {
     birth: Birth,
     settings: Settings,
     drain: Drain,
+    wearing: Wearing,
     messages: Inbox,
     questions: Inbox,
     to: To,
@@ -214,6 +217,14 @@ fn proven() {
     here().tell(&ToPrimary::Proven);
 }
 
+/// One request more was served here, or what counts as one.
+pub(crate) fn served() {
+    let here = here();
+    if let Some(why) = here.wearing.served() {
+        here.tell(&ToPrimary::Worn { why });
+    }
+}
+
 /// Counts the connections that are open here.
 fn connection_opened() {
     here().drain.connection_opened();
@@ -349,7 +360,8 @@ impl Here {
             }
         };
         let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
-        Here { birth, settings, drain: Drain::new(), messages, questions, to }
+        let wearing = Wearing::new(birth.id, &settings);
+        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -404,6 +416,14 @@ impl link::Listener for Here {
 
     fn foretold(&self) {
         self.drain.foretell();
+    }
+
+    fn weigh(&self) -> Option<Instant> {
+        let (worn, again) = self.wearing.weigh(Instant::now());
+        if let Some(why) = worn {
+            self.tell(&ToPrimary::Worn { why });
+        }
+        again
     }
 
     fn terminated(&self) -> Option<Instant> {
