@@ -36,7 +36,9 @@ mod cradle;
 mod deaths;
 pub(crate) mod desk;
 mod generations;
+mod health;
 mod hear;
+mod heart;
 mod hub;
 mod lane;
 pub(crate) mod lines;
@@ -54,6 +56,7 @@ mod source;
 pub(crate) mod step;
 mod stop;
 mod supervise;
+mod threads;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -153,6 +156,7 @@ impl Loop {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            heartbeat: settings.heartbeat(),
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
@@ -287,6 +291,7 @@ impl Loop {
                 Effect::Drain { id } => self.drain(id),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
+                Effect::Found(id, finding) => self.found(id, finding),
                 Effect::StopListening => self.stop_listening()?,
                 Effect::Throttled { slot, delay } => report::warn(format_args!(
                     "slot {slot} is filled again in {delay:.1?}: its workers die before they have served"
@@ -299,7 +304,7 @@ impl Loop {
     }
 
     fn drain(&mut self, id: Id) {
-        let within = self.settings.drain_timeout;
+        let within = self.fleet.time_to_drain(id);
         hub::tell(
             id,
             &ToWorker::Drain { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) },
@@ -377,6 +382,7 @@ impl Loop {
         self.lanes.tick(now);
         self.release_all_held(now)?;
         self.tick_nurseries(now)?;
+        self.hear_the_silent(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
         }

@@ -53,6 +53,7 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            heartbeat: None,
             max_surge: surge,
         };
         let mut world = World {
@@ -125,7 +126,10 @@ impl World {
                         self.may_be_born += self.fleet.slots.len();
                     }
                     Effect::Reloaded(outcome) => self.ended.push(outcome),
-                    Effect::Signal { .. } | Effect::Publish(_) | Effect::Throttled { .. } => {}
+                    Effect::Signal { .. }
+                    | Effect::Publish(_)
+                    | Effect::Throttled { .. }
+                    | Effect::Found(..) => {}
                 }
             }
             self.look();

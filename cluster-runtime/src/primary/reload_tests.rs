@@ -26,6 +26,7 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            heartbeat: None,
             max_surge: surge,
         };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::heart::{Finding, Hearts, Sign};
 use super::reload::Reloads;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
@@ -83,6 +84,8 @@ pub(crate) enum Input {
     StopNow {
         signal: Signal,
     },
+    /// It lives; or is no more to be asked whether it does.
+    Sign(Id, Sign),
     /// A deadline may have passed.
     Tick,
 }
@@ -104,6 +107,8 @@ pub(crate) enum Effect {
         signal: Signal,
     },
     Publish(Event),
+    /// Its health is another.
+    Found(Id, Finding),
     /// Accept what has come, and no more.
     StopListening,
     /// Say that the slot is filled again only after a while.
@@ -136,12 +141,14 @@ pub(crate) struct Rules {
     pub(crate) restart_window: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    /// How long a thread may be silent; for ever, where nothing is said.
+    pub(crate) heartbeat: Option<Duration>,
     /// How many new workers may come at once in a reload.
     pub(crate) max_surge: usize,
 }
 
 /// The time a worker has to end by itself when its drain is over, before it is killed.
-const LAST_GRACE: Duration = Duration::from_millis(500);
+pub(super) const LAST_GRACE: Duration = Duration::from_millis(500);
 
 /// Gives out ids; shared with whoever may ask for a worker between two steps.
 #[derive(Clone, Debug, Default)]
@@ -190,6 +197,7 @@ pub(crate) struct Fleet {
     pub(super) slots: Vec<Slot>,
     pub(super) members: BTreeMap<Id, Member>,
     deaths: Deaths,
+    pub(super) hearts: Hearts,
     pub(super) reloads: Reloads,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means now.
@@ -207,6 +215,7 @@ impl Fleet {
             slots: Vec::new(),
             members: BTreeMap::new(),
             deaths: Deaths::default(),
+            hearts: Hearts::default(),
             reloads: Reloads::default(),
             phase: Phase::Running,
             signalled: false,
@@ -250,7 +259,8 @@ impl Fleet {
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        self.members.values().filter_map(Member::deadline).chain(refills).min()
+        let members = self.members.values().filter_map(Member::deadline);
+        members.chain(refills).chain(self.heart_deadline()).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -301,6 +311,7 @@ impl Fleet {
                 }
             }
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
+            Input::Sign(id, sign) => self.sign(id, sign, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         self.roll(now, &mut out);
@@ -402,21 +413,6 @@ impl Fleet {
         }
     }
 
-    fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let exists = member.exists;
-        if !exists && signal == Signal::KILL {
-            member.life = Life::Killed { ready: None, overdue: false };
-        }
-        if signal == Signal::TERM {
-            // Not left to the signal alone: a worker that spins must end too.
-            self.drain(id, false, now, out);
-        }
-        if exists {
-            out.push(Effect::Signal { id, signal });
-        }
-    }
-
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for (id, member) in &mut self.members {
             if member.deadline().is_some_and(|deadline| deadline <= now) {
@@ -432,10 +428,12 @@ impl Fleet {
                 self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
             }
         }
+        self.judge(now, out);
     }
 
     fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
+        self.heart_gone(id);
         let exit = member.exit(status, now);
         let held = self.slots[member.slot].holder.take_if(|holder| *holder == id).is_some();
         if member.exists {

@@ -19,6 +19,7 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            heartbeat: None,
             max_surge: 1,
         };
         change(&mut rules);

@@ -1,12 +1,27 @@
-//! The cluster's end. Pure.
+//! The end of a worker that is sent a signal, and the cluster's. Pure.
 
 use std::time::Instant;
 
-use super::slot::Life;
+use super::slot::{Id, Life};
 use super::step::{Effect, Failure, Fleet, Phase};
 use crate::event::Signal;
 
 impl Fleet {
+    pub(super) fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let exists = member.exists;
+        if !exists && signal == Signal::KILL {
+            member.life = Life::Killed { ready: None, overdue: false };
+        }
+        if signal == Signal::TERM {
+            // Not left to the signal alone: a worker that spins must end too.
+            self.drain(id, false, now, out);
+        }
+        if exists {
+            out.push(Effect::Signal { id, signal });
+        }
+    }
+
     pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.phase = Phase::Stopping;
         out.push(Effect::StopListening);

@@ -84,6 +84,7 @@ impl Storm {
             restart_window: 60 * SECOND,
             startup_timeout: STARTUP,
             drain_timeout: DRAIN,
+            heartbeat: None,
             max_surge: 1,
         };
         let fleet = Fleet::new(rules, Ids::default());
@@ -109,7 +110,10 @@ impl Storm {
                 Effect::Drain { id } => assert!(self.exists(id), "a word to a process that there is not"),
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
-                Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                Effect::Throttled { .. }
+                | Effect::Reloading { .. }
+                | Effect::Reloaded(_)
+                | Effect::Found(..) => {}
             }
         }
         self.holds();

@@ -28,6 +28,10 @@ impl Listener for Ears {
 
     fn drain(&self, _: Duration) {}
 
+    fn ring(&self, _: Instant) -> Option<Instant> {
+        None
+    }
+
     fn terminated(&self) -> Option<Instant> {
         None
     }
