@@ -56,6 +56,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/leave/{code}", web::get().to(leave))
         .route("/abort", web::get().to(abort))
         .route("/spin", web::get().to(spin))
+        .route("/hang", web::get().to(hang))
         .route("/limit/{descriptors}", web::get().to(limit))
         .route("/grandchild", web::get().to(grandchild))
         .route("/again", web::get().to(again));
@@ -118,6 +119,14 @@ async fn spin() -> HttpResponse {
     println!("spinning {}", ::cluster::worker().id());
     loop {
         hint::spin_loop();
+    }
+}
+
+/// As [`spin`], and waits all the while; `hanging 1`.
+async fn hang() -> HttpResponse {
+    println!("hanging {}", ::cluster::worker().id());
+    loop {
+        thread::park();
     }
 }
 

@@ -120,11 +120,6 @@ impl Fleet {
         self.hearts.hearts.get(&id)?.silent(now)
     }
 
-    /// Whether nothing is handed to it, since nothing was heard of it for half of the time.
-    pub(crate) fn is_suspected(&self, id: Id) -> bool {
-        self.hearts.hearts.get(&id).is_some_and(|heart| heart.suspected)
-    }
-
     /// How long a worker that is told to leave may take.
     pub(crate) fn time_to_drain(&self, id: Id) -> Duration {
         let stalled = self.members.get(&id).is_some_and(|member| member.stalled);
@@ -210,8 +205,8 @@ impl Fleet {
     pub(super) fn judge(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(attended) = self.hearts.attended else { return };
         for id in self.silent() {
+            let silent = self.last_beat(id, attended).unwrap_or_default();
             let Some(heart) = self.hearts.hearts.get_mut(&id) else { continue };
-            let silent = heart.silent(attended).unwrap_or_default();
             if heart.has_stopped(attended) {
                 self.stalled(id, silent, now, out);
             } else if !std::mem::replace(&mut heart.suspected, true) {

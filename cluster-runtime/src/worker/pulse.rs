@@ -112,19 +112,19 @@ impl Here {
         if self.pulses.add(&bell, every) {
             link.wake();
         }
+        let beat = ToPrimary::Beat { lane, every_ms };
+        // Where the last one ends, on its way: while the primary does not read, there is one of them and no more.
+        let mut sent = 0;
+        let ended = lane.is_none().then_some(Ended);
+        if lane.is_none() {
+            // By whoever says that it is up, who may hang in the next moment. For a lane it is asked for, and this is known.
+            link.tell_again(&beat, &mut sent);
+        }
         let task = runtime.spawn(async move {
-            let _ended = lane.is_none().then_some(Ended);
-            // Where the last one ends, on its way: while the primary does not read, there is one of them and no more.
-            let mut sent = 0;
-            // A lane's first sign of life was that it was asked for.
-            let mut rung = lane.is_none();
+            let _ended = ended;
             loop {
-                if std::mem::replace(&mut rung, true)
-                    && let To::Primary(link) = &self.to
-                {
-                    link.tell_again(&ToPrimary::Beat { lane, every_ms }, &mut sent);
-                }
                 bell.notified().await;
+                link.tell_again(&beat, &mut sent);
             }
         });
         Some(Pulse(task.abort_handle()))
