@@ -179,8 +179,16 @@ impl Cluster {
 
     /// How long a serving thread of a worker may go without a sign of life; 60 s where nothing is said, `Duration::MAX` for ever.
     /// After half of it nothing more is handed to that worker, and what it has not read is given to others; after all of it
-    /// what its threads do is logged, it is told to leave by SIGTERM, and if it has not ended soon it is killed. Only then does a
-    /// replacement come. `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
+    /// what its threads do is logged, it is told to leave by SIGTERM, and if it has not ended within
+    /// [`drain_timeout`](Cluster::drain_timeout), or 5 s where that is more, it is killed. Only then does a replacement come. The
+    /// reason of its exit is [`Stalled`](crate::Reason::Stalled).
+    ///
+    /// Of a runtime with several threads all have to be blocked. A worker that listens to nothing is judged by the runtime of
+    /// [`block_on`](crate::ThisWorker::block_on) once it is ready, and not at all where it has none: work that takes longer belongs
+    /// into a thread of its own. One that is not ready yet has [`startup_timeout`](Cluster::startup_timeout) and one that is to leave
+    /// `drain_timeout`, and no heartbeat. Time in which the primary itself stood still does not count.
+    ///
+    ///  `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
     pub fn heartbeat_timeout(mut self, time: Duration) -> Cluster {
         self.settings.heartbeat_timeout = time;
         self

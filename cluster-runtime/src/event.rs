@@ -181,6 +181,9 @@ pub enum Reason {
     Killed,
     /// It was not ready, or not done, within its time, and the primary killed it.
     TimedOut,
+    /// One of its serving threads gave no sign of life for [`heartbeat_timeout`](crate::Cluster::heartbeat_timeout), so the
+    /// primary told it to leave, and killed it if it did not.
+    Stalled,
 }
 
 impl Exit {
@@ -244,6 +247,7 @@ impl fmt::Display for Exit {
         write!(f, " after {:.1?}", self.lived)?;
         match (self.reason, self.signal()) {
             (Reason::NotStarted, _) => f.write_str(", before it was ready"),
+            (Reason::Stalled, _) => f.write_str(", since it gave no sign of life"),
             (Reason::TimedOut, _) => f.write_str(", since its time was over"),
             (Reason::Killed, Some(Signal::KILL)) => f.write_str(" (out of memory?)"),
             (Reason::Asked, _) => f.write_str(", as it was asked to"),

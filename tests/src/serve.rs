@@ -59,6 +59,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/abort", web::get().to(abort))
         .route("/spin", web::get().to(spin))
         .route("/leak/{megabytes}", web::get().to(leak))
+        .route("/hang", web::get().to(hang))
         .route("/limit/{descriptors}", web::get().to(limit))
         .route("/health", web::get().to(health))
         .route("/orphans/{count}", web::get().to(orphans))
@@ -131,6 +132,14 @@ async fn spin() -> HttpResponse {
 async fn leak(megabytes: web::Path<usize>) -> impl Responder {
     hint::black_box(vec![1u8; *megabytes << 20].leak());
     me()
+}
+
+/// As [`spin`], and waits all the while; `hanging 1`.
+async fn hang() -> HttpResponse {
+    println!("hanging {}", ::cluster::worker().id());
+    loop {
+        thread::park();
+    }
 }
 
 /// Lets this worker have so many descriptors from now on.

@@ -51,6 +51,10 @@ pub(crate) enum ToPrimary {
     Gone { lane: LaneId },
     /// I am up, though I listen to nothing.
     Ready,
+    /// The thread that reads this lane lives; without a lane, the runtime of the body. So I say `every_ms`.
+    Beat { lane: Option<LaneId>, every_ms: u64 },
+    /// The runtime of the body has ended: I beat for it no more.
+    Still,
     /// My first connection is done with: I have proven myself. // once
     Proven,
     /// I have done enough: replace me.                    // once

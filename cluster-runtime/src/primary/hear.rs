@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::heart::Sign;
 use super::hub::{self, Heard};
 use super::listen::Found;
 use super::slot::{Id, Life};
@@ -80,8 +81,10 @@ impl Loop {
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
             ToPrimary::Full { lane } => self.lanes.full(id, lane),
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
-            ToPrimary::Unlisten { lane } => self.lanes.end(id, lane),
-            ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
+            ToPrimary::Unlisten { lane } => self.unlisten(id, lane)?,
+            ToPrimary::Gone { lane } => self.gone(id, lane)?,
+            ToPrimary::Beat { lane, every_ms } => self.beat(id, lane, every_ms)?,
+            ToPrimary::Still => self.step(Input::Sign(id, Sign::Over { lane: None }))?,
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
             ToPrimary::Worn { why } => self.step(Input::Worn { id, why })?,
@@ -257,6 +260,7 @@ impl Loop {
             self.lanes.end(id, lane);
             return Ok(());
         }
+        self.opened_lane(id, lane)?;
         self.is_ready(id, listeners)
     }
 

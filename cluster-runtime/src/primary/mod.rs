@@ -39,7 +39,9 @@ mod cradle;
 mod deaths;
 pub(crate) mod desk;
 mod generations;
+mod health;
 mod hear;
+mod heart;
 mod hub;
 mod lane;
 pub(crate) mod lines;
@@ -62,6 +64,7 @@ pub(crate) mod step;
 mod stop;
 mod strangers;
 mod supervise;
+mod threads;
 mod words;
 
 /// What a nursery runs before it forks.
@@ -165,6 +168,7 @@ impl Loop {
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
             pre_drain: settings.pre_drain,
+            heartbeat: settings.heartbeat(),
             max_surge: settings.max_surge,
             max_age: settings.max_age,
         };
@@ -310,6 +314,7 @@ impl Loop {
                 Effect::Foretell { id } => hub::tell(id, &ToWorker::Stopping, None),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
+                Effect::Found(id, finding) => self.found(id, finding),
                 Effect::StopListening => self.stop_listening()?,
                 Effect::Throttled { slot, delay } => report::warn(format_args!(
                     "slot {slot} is filled again in {delay:.1?}: its workers die before they have served"
@@ -335,7 +340,7 @@ impl Loop {
     }
 
     fn drain(&mut self, id: Id) {
-        let within = self.settings.drain_timeout;
+        let within = self.fleet.time_to_drain(id);
         hub::tell(
             id,
             &ToWorker::Drain { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) },
@@ -433,6 +438,7 @@ impl Loop {
         self.look_at_strangers(now);
         self.release_all_held(now)?;
         self.tick_nurseries(now)?;
+        self.hear_the_silent(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
         }

@@ -27,6 +27,7 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             pre_drain: Duration::ZERO,
+            heartbeat: None,
             max_surge: 1,
             max_age: None,
         };

@@ -57,6 +57,7 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             pre_drain: Duration::ZERO,
+            heartbeat: None,
             max_surge: surge,
             max_age: Some(600 * SECOND),
         };
@@ -136,7 +137,8 @@ impl World {
                     Effect::Foretell { .. }
                     | Effect::Signal { .. }
                     | Effect::Publish(_)
-                    | Effect::Throttled { .. } => {}
+                    | Effect::Throttled { .. }
+                    | Effect::Found(..) => {}
                     Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
                 }
             }

@@ -64,6 +64,8 @@ pub(crate) struct Member {
     pub(crate) asked: bool,
     /// By a reload, or since it was worn: another has its slot.
     pub(crate) replaced: bool,
+    /// It has given no sign of life in its time, and was told to go for it.
+    pub(crate) stalled: bool,
     /// Its code runs.
     pub(crate) online: bool,
     /// Its channel is open.
@@ -92,6 +94,7 @@ impl Member {
             online: false,
             asked: false,
             replaced: false,
+            stalled: false,
             connected: true,
             proven: false,
             first,
@@ -108,6 +111,11 @@ impl Member {
             Life::Ready { .. } => State::Listening,
             Life::Draining { .. } | Life::Killed { .. } => State::Disconnecting,
         }
+    }
+
+    /// Whether it is ready, and nobody has told it to go.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.life, Life::Ready { .. })
     }
 
     /// Since when it was ready, if it ever was.
@@ -136,6 +144,7 @@ impl Member {
     /// Its end, explained.
     pub(crate) fn exit(&self, status: ExitStatus, now: Instant) -> Exit {
         let reason = match status {
+            _ if self.stalled => Reason::Stalled,
             _ if matches!(self.life, Life::Killed { overdue: true, .. }) => Reason::TimedOut,
             _ if self.replaced => Reason::Replaced,
             _ if self.asked => Reason::Asked,
@@ -153,7 +162,8 @@ impl Member {
     /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.
     pub(crate) fn is_blameless(&self, exit: &Exit, now: Instant) -> bool {
         let killed_from_outside = exit.reason == Reason::Killed && exit.signal() == Some(Signal::KILL);
-        let told = matches!(self.life, Life::Draining { told: true, .. }) && exit.code() == Some(0);
+        let told =
+            matches!(self.life, Life::Draining { told: true, .. }) && !self.stalled && exit.code() == Some(0);
         self.has_served(now) || killed_from_outside || told
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::heart::{Finding, Hearts, Sign};
 use super::reload::Reloads;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
@@ -95,6 +96,8 @@ pub(crate) enum Input {
     StopNow {
         signal: Signal,
     },
+    /// It lives; or is no more to be asked whether it does.
+    Sign(Id, Sign),
     /// A deadline may have passed.
     Tick,
 }
@@ -120,6 +123,8 @@ pub(crate) enum Effect {
         signal: Signal,
     },
     Publish(Event),
+    /// Its health is another.
+    Found(Id, Finding),
     /// Accept what has come, and no more.
     StopListening,
     /// Say that the slot is filled again only after a while.
@@ -170,6 +175,8 @@ pub(crate) struct Rules {
     pub(crate) drain_timeout: Duration,
     /// How long it all goes on when it was told to stop.
     pub(crate) pre_drain: Duration,
+    /// How long a thread may be silent; for ever, where nothing is said.
+    pub(crate) heartbeat: Option<Duration>,
     /// How many replacements may come at once.
     pub(crate) max_surge: usize,
     /// Workers that are older are worn.
@@ -177,7 +184,7 @@ pub(crate) struct Rules {
 }
 
 /// The time a worker has to end by itself when its drain is over, before it is killed.
-const LAST_GRACE: Duration = Duration::from_millis(500);
+pub(super) const LAST_GRACE: Duration = Duration::from_millis(500);
 
 /// Gives out ids; shared with whoever may ask for a worker between two steps.
 #[derive(Clone, Debug, Default)]
@@ -236,6 +243,7 @@ pub(crate) struct Fleet {
     /// When somebody will be worn who is not yet, as of the last step.
     pub(super) worn_at: Option<Instant>,
     deaths: Deaths,
+    pub(super) hearts: Hearts,
     pub(super) reloads: Reloads,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means more haste.
@@ -255,6 +263,7 @@ impl Fleet {
             target: 0,
             worn_at: None,
             deaths: Deaths::default(),
+            hearts: Hearts::default(),
             reloads: Reloads::default(),
             phase: Phase::Running,
             signalled: false,
@@ -289,7 +298,7 @@ impl Fleet {
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        let others = refills.chain(self.pre_drain_end()).chain(self.worn_at);
+        let others = refills.chain(self.pre_drain_end()).chain(self.worn_at).chain(self.heart_deadline());
         self.members.values().filter_map(Member::deadline).chain(others).min()
     }
 
@@ -327,6 +336,7 @@ impl Fleet {
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
             Input::Stop { signal } => self.told_to_stop(signal, now, &mut out),
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
+            Input::Sign(id, sign) => self.sign(id, sign, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         self.roll(now, &mut out);
@@ -413,21 +423,6 @@ impl Fleet {
         }
     }
 
-    fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let exists = member.exists;
-        if !exists && signal == Signal::KILL {
-            member.life = Life::Killed { ready: None, overdue: false };
-        }
-        if signal == Signal::TERM {
-            // Not left to the signal alone: a worker that spins must end too.
-            self.drain(id, false, now, out);
-        }
-        if exists {
-            out.push(Effect::Signal { id, signal });
-        }
-    }
-
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.pre_drain_end().is_some_and(|until| until <= now) {
             self.stop(now, out);
@@ -441,10 +436,12 @@ impl Fleet {
             }
         }
         self.refill(now, out);
+        self.judge(now, out);
     }
 
     fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
+        self.heart_gone(id);
         let exit = member.exit(status, now);
         let held = self.slots[member.slot].holder.take_if(|holder| *holder == id).is_some();
         if member.exists {

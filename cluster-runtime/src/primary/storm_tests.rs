@@ -85,6 +85,7 @@ impl Storm {
             startup_timeout: STARTUP,
             drain_timeout: DRAIN,
             pre_drain,
+            heartbeat: None,
             max_surge: 1,
             max_age: None,
         };
@@ -113,7 +114,10 @@ impl Storm {
                 }
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
-                Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                Effect::Throttled { .. }
+                | Effect::Reloading { .. }
+                | Effect::Reloaded(_)
+                | Effect::Found(..) => {}
                 Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
             }
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::Restart;
-use crate::event::Exit;
+use crate::event::{Exit, Reason};
 use crate::jitter::fraction;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -56,7 +56,8 @@ pub(crate) fn is_respawned(restart: Restart, exit: &Exit) -> bool {
     match restart {
         _ if exit.exited_after_disconnect() => false,
         Restart::Always => true,
-        Restart::OnFailure => exit.code() != Some(0),
+        // A worker that was told to leave because it had stalled may have the grace to exit with 0.
+        Restart::OnFailure => exit.code() != Some(0) || exit.reason == Reason::Stalled,
         Restart::Never => false,
     }
 }

@@ -152,6 +152,7 @@ pub(crate) async fn ask_for_datagrams(address: Address, options: &Options) -> io
         let datagrams = unclustered::bind_udp(&address, options)?;
         // It has not told the primary of anything yet.
         link.tell(&ToPrimary::Ready, None);
+        here().is_up();
         return Ok(datagrams);
     }
     datagrams(ask(Site::Address(address), options).await?)
@@ -195,6 +196,7 @@ pub(crate) type Datagrams = (OwnedFd, Option<Listener>);
 
 fn datagrams((listener, socket): (Listener, Option<OwnedFd>)) -> io::Result<Datagrams> {
     let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"))?;
+    here().is_up();
     Ok((socket, Some(listener)))
 }
 

@@ -30,6 +30,10 @@ impl Listener for Ears {
 
     fn foretold(&self) {}
 
+    fn ring(&self, _: Instant) -> Option<Instant> {
+        None
+    }
+
     fn terminated(&self) -> Option<Instant> {
         None
     }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
+use self::pulse::Pulses;
 use self::question::Questions;
 use self::wear::Wearing;
 use crate::config::{Runtime, Settings};
@@ -41,6 +42,7 @@ mod bind;
 mod drain;
 pub(crate) mod inbox;
 mod link;
+mod pulse;
 pub(crate) mod question;
 mod receive;
 pub(crate) mod say;
@@ -75,6 +77,7 @@ struct Here {
     wearing: Wearing,
     messages: Inbox,
     questions: Inbox,
+    pulses: Pulses,
     to: To,
 }
 
@@ -269,7 +272,9 @@ impl ThisWorker {
     /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck and killed. Once is enough; Node has no
     /// word for it.
     pub fn ready(&self) {
-        here().tell(&ToPrimary::Ready);
+        let here = here();
+        here.tell(&ToPrimary::Ready);
+        here.is_up();
     }
 
     /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
@@ -326,6 +331,10 @@ impl ThisWorker {
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
     pub fn block_on<F: Future>(self, body: F) -> F::Output {
         let settings = &here().settings;
+        let body = async {
+            here().body_runs();
+            body.await
+        };
         let mut builder = match settings.runtime() {
             Runtime::CurrentThread => tokio::runtime::Builder::new_current_thread(),
             Runtime::MultiThread => {
@@ -361,7 +370,8 @@ impl Here {
         };
         let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
         let wearing = Wearing::new(birth.id, &settings);
-        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, to }
+        let pulses = Pulses::new(settings.heartbeat());
+        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, pulses, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -424,6 +434,10 @@ impl link::Listener for Here {
             self.tell(&ToPrimary::Worn { why });
         }
         again
+    }
+
+    fn ring(&self, now: Instant) -> Option<Instant> {
+        self.pulses.ring(now)
     }
 
     fn terminated(&self) -> Option<Instant> {
