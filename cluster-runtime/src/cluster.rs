@@ -27,6 +27,7 @@ use crate::role::{self, Process};
 use crate::settings;
 use crate::sys::credentials::Credentials;
 use crate::sys::{inherited, process, signal};
+use crate::upgrade::Upgrade;
 use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -329,6 +330,12 @@ impl Cluster {
     /// See [`Primary::on_reload`].
     pub fn on_reload(mut self, callback: impl FnMut(Reload) + Send + 'static) -> Cluster {
         self.callbacks.on_reload(callback);
+        self
+    }
+
+    /// See [`Primary::on_upgrade`].
+    pub fn on_upgrade(mut self, callback: impl FnMut(Upgrade) + Send + 'static) -> Cluster {
+        self.callbacks.on_upgrade(callback);
         self
     }
 

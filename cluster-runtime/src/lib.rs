@@ -199,6 +199,7 @@ mod settings;
 mod sys;
 #[cfg(feature = "tonic")]
 pub mod tonic;
+mod upgrade;
 mod worker;
 
 pub use self::cluster::{Cluster, Preloaded, Role};
@@ -213,12 +214,13 @@ pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{
-    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, last_upgrade, reload, upgrade, workers,
 };
 pub use self::primary::lines::{Line, Stream};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;
+pub use self::upgrade::{Upgrade, UpgradeFailure};
 pub use self::worker::inbox::Messages;
 pub use self::worker::question::{Answering, Question, Questions};
 pub use self::worker::say::Relayed;

@@ -49,11 +49,13 @@ mod own;
 mod pick;
 mod relay;
 mod reload;
+pub(crate) mod saved;
 mod slot;
 mod source;
 pub(crate) mod step;
 mod stop;
 mod supervise;
+mod upgrade;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -156,7 +158,7 @@ impl Loop {
             max_surge: settings.max_surge,
         };
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR2];
         let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
@@ -195,6 +197,9 @@ impl Loop {
         self.step(Input::Start { workers })?;
         loop {
             self.obey()?;
+            if self.fleet.awaits_quiet() {
+                self.step(Input::Quiet)?;
+            }
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
@@ -293,6 +298,15 @@ impl Loop {
                 )),
                 Effect::Reloading { generation } => self.reloading(generation)?,
                 Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
+                Effect::NotToBe { id } => self.not_to_be(id)?,
+                Effect::Check => self.step(Input::Checked(Err("no way to ask it".into())))?,
+                Effect::Exec => self.step(Input::NotExeced("no way to execute it".into()))?,
+                Effect::GoBack { why } => self.step(Input::NotExeced(why.to_string()))?,
+                Effect::Proving { generation } => self.proving(generation)?,
+                Effect::Retire { generation } => self.retire(generation)?,
+                Effect::Upgraded(outcome) => self.upgraded(&outcome)?,
+                Effect::Returning { generation } => self.returning(generation)?,
+                Effect::Returned(outcome) => self.returned(&outcome)?,
             }
         }
         Ok(())
@@ -349,10 +363,14 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::USR2 => Input::Upgrade,
                 _ => continue,
             };
             match signal {
                 Signal::HUP => self.tell_reload(),
+                Signal::USR2 => {
+                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"))
+                }
                 _ => self.tell_stop(signal),
             }
             self.step(input)?;

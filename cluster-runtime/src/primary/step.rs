@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use super::reload::Reloads;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
+use super::upgrade::Upgrades;
 use crate::config::Restart;
 use crate::event::{Exit, ExitStatus, Signal};
 use crate::reload::Reload;
+use crate::upgrade::{Upgrade, UpgradeFailure};
 
 /// What happened.
 #[derive(Debug)]
@@ -75,6 +77,17 @@ pub(crate) enum Input {
         generation: u64,
         why: String,
     },
+    /// The program on disk is to take over.
+    Upgrade,
+    /// What that program said to it, or why it said nothing.
+    Checked(Result<(), String>),
+    /// Nothing is half done, and nothing on the tray. Told where [`Fleet::awaits_quiet`], between two turns of the loop:
+    /// what else an exec would cut off is lost.
+    Quiet,
+    /// The exec that was asked for, in whichever direction, has failed.
+    NotExeced(String),
+    /// The fleet was saved by another image, and lives on in this one.
+    Resume,
     /// The cluster is to end, gracefully; asked a second time, now.
     Stop {
         signal: Option<Signal>,
@@ -117,6 +130,34 @@ pub(crate) enum Effect {
     },
     /// Say how it ended.
     Reloaded(Reload),
+    /// A birth that was not asked for yet is not wanted any more.
+    NotToBe {
+        id: Id,
+    },
+    /// Ask the program on disk whether it can take over.
+    Check,
+    /// Execute it, with the fleet as it is now.
+    Exec,
+    /// This is the new image, and its workers come: let there be what they need.
+    Proving {
+        generation: u64,
+    },
+    /// No births of this generation any more: those that were not asked for yet are not to be.
+    Retire {
+        generation: u64,
+    },
+    /// Execute the image before, with the fleet as it is now.
+    GoBack {
+        why: UpgradeFailure,
+    },
+    /// Say how it ended, and let go of what was kept for it.
+    Upgraded(Upgrade),
+    /// This is the image before again, and its workers come.
+    Returning {
+        generation: u64,
+    },
+    /// Say how that ended.
+    Returned(Reload),
 }
 
 /// What a user hears of it.
@@ -152,6 +193,16 @@ impl Ids {
         self.0.set(self.0.get() + 1);
         Id(self.0.get())
     }
+
+    /// The last one that was given out; 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Goes on after this one.
+    pub(super) fn go_on_after(&self, last: u64) {
+        self.0.set(last);
+    }
 }
 
 /// Why the cluster ended other than by being asked to.
@@ -179,7 +230,7 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     pub(super) holder: Option<Id>,
     pub(super) refill_at: Option<Instant>,
-    streak: Streak,
+    pub(super) streak: Streak,
 }
 
 /// All workers, and what is to become of them.
@@ -189,13 +240,16 @@ pub(crate) struct Fleet {
     pub(super) ids: Ids,
     pub(super) slots: Vec<Slot>,
     pub(super) members: BTreeMap<Id, Member>,
-    deaths: Deaths,
+    pub(super) deaths: Deaths,
     pub(super) reloads: Reloads,
+    pub(super) upgrades: Upgrades,
+    /// How many workers the settings name.
+    pub(super) configured: usize,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means now.
     signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
-    has_served: bool,
+    pub(super) has_served: bool,
     pub(super) failure: Option<Failure>,
 }
 
@@ -208,6 +262,8 @@ impl Fleet {
             members: BTreeMap::new(),
             deaths: Deaths::default(),
             reloads: Reloads::default(),
+            upgrades: Upgrades::default(),
+            configured: 0,
             phase: Phase::Running,
             signalled: false,
             has_served: false,
@@ -249,8 +305,10 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        self.members.values().filter_map(Member::deadline).chain(refills).min()
+        let postponed = self.upgrades.postpone_births();
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at.filter(|_| !postponed));
+        let own = refills.chain(self.upgrades.deadline());
+        self.members.values().filter_map(Member::deadline).chain(own).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -268,6 +326,7 @@ impl Fleet {
         let mut out = Vec::new();
         match input {
             Input::Start { workers } => {
+                self.configured = workers;
                 for _ in 0..workers {
                     let id = self.ids.next();
                     self.fill_a_slot(id, true, now, &mut out);
@@ -287,6 +346,11 @@ impl Fleet {
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
+            Input::Upgrade => self.want_upgrade(now, &mut out),
+            Input::Checked(answer) => self.checked(answer, now, &mut out),
+            Input::Quiet => self.quiet(&mut out),
+            Input::NotExeced(why) => self.not_executed(why, now, &mut out),
+            Input::Resume => self.resume(now, &mut out),
             Input::Stop { signal } => {
                 let signalled_before = self.signalled;
                 self.signalled |= signal.is_some();
@@ -307,7 +371,7 @@ impl Fleet {
         out
     }
 
-    fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
         // Where one is coming it would take the place of this one, and is not given what this one is.
         let vacant = |slot: &usize| {
             let Slot { holder, refill_at, .. } = &self.slots[*slot];
@@ -326,7 +390,11 @@ impl Fleet {
         self.slots[slot].holder = Some(id);
         self.slots[slot].refill_at = None;
         self.members.insert(id, member);
-        out.push(Effect::Spawn { id, slot, generation });
+        if self.upgrades.postpone_births() {
+            self.upgrades.postponed.push(id);
+        } else {
+            out.push(Effect::Spawn { id, slot, generation });
+        }
     }
 
     /// A member that something may be heard of: its process was made, and its channel has not ended.
@@ -426,8 +494,9 @@ impl Fleet {
                 }
             }
         }
+        self.tick_upgrade(now, out);
         for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) && !self.upgrades.postpone_births() {
                 let id = self.ids.next();
                 self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
             }

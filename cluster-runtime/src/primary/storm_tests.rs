@@ -110,6 +110,7 @@ impl Storm {
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
                 Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                other => panic!("nobody asked for an upgrade: {other:?}"),
             }
         }
         self.holds();
