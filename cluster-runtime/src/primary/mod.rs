@@ -39,6 +39,7 @@ mod generations;
 mod hear;
 mod hub;
 mod lane;
+mod leave;
 pub(crate) mod lines;
 mod listen;
 mod nurseries;

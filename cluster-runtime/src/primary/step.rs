@@ -3,12 +3,11 @@
 //! Everything that can happen to the fleet is an [`Input`], everything that can be done about it an [`Effect`],
 //! and [`Fleet::step`] alone decides.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::reload::Reloads;
+pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
 use super::upgrade::Upgrades;
@@ -179,30 +178,6 @@ pub(crate) struct Rules {
     pub(crate) drain_timeout: Duration,
     /// How many new workers may come at once in a reload.
     pub(crate) max_surge: usize,
-}
-
-/// The time a worker has to end by itself when its drain is over, before it is killed.
-const LAST_GRACE: Duration = Duration::from_millis(500);
-
-/// Gives out ids; shared with whoever may ask for a worker between two steps.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ids(Rc<Cell<u64>>);
-
-impl Ids {
-    pub(crate) fn next(&self) -> Id {
-        self.0.set(self.0.get() + 1);
-        Id(self.0.get())
-    }
-
-    /// The last one that was given out; 0 before the first.
-    pub(super) fn last(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// Goes on after this one.
-    pub(super) fn go_on_after(&self, last: u64) {
-        self.0.set(last);
-    }
 }
 
 /// Why the cluster ended other than by being asked to.
@@ -398,7 +373,7 @@ impl Fleet {
     }
 
     /// A member that something may be heard of: its process was made, and its channel has not ended.
-    fn heard(&mut self, id: Id) -> Option<&mut Member> {
+    pub(super) fn heard(&mut self, id: Id) -> Option<&mut Member> {
         self.members.get_mut(&id).filter(|member| member.exists && member.connected)
     }
 
@@ -441,48 +416,6 @@ impl Fleet {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.proven = true;
         self.slots[member.slot].streak.reset();
-    }
-
-    pub(super) fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.asked |= voluntary;
-        if let Life::Draining { told: true, .. } | Life::Killed { .. } = member.life {
-            return;
-        }
-        let kill_at = now + self.rules.drain_timeout + LAST_GRACE;
-        member.life = Life::Draining { kill_at, ready: member.ready(), told: true };
-        if member.exists {
-            out.push(Effect::Drain { id });
-        }
-    }
-
-    fn closed(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.heard(id) else { return };
-        member.connected = false;
-        out.push(Effect::Publish(Event::Disconnect(id)));
-        if matches!(member.life, Life::Draining { .. } | Life::Killed { .. }) {
-            return;
-        }
-        // It can't be told anything any more; but its lanes are to end, and it has a drain's time and no more.
-        self.drain(id, false, now, out);
-        if let Some(Member { life: Life::Draining { told, .. }, .. }) = self.members.get_mut(&id) {
-            *told = false;
-        }
-    }
-
-    fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let exists = member.exists;
-        if !exists && signal == Signal::KILL {
-            member.life = Life::Killed { ready: None, overdue: false };
-        }
-        if signal == Signal::TERM {
-            // Not left to the signal alone: a worker that spins must end too.
-            self.drain(id, false, now, out);
-        }
-        if exists {
-            out.push(Effect::Signal { id, signal });
-        }
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::leave::LAST_GRACE;
 use super::*;
 use crate::event::State;
 
