@@ -422,6 +422,28 @@ pub(crate) fn open_unclustered(alone: Alone) {
     DESK.set(Some(Desk { ids, workers, tray, last_reload, last_upgrade, forks, unclustered: true }));
 }
 
+/// In a new image: the workers that live, and what those are to be given that are yet to be born.
+pub(super) fn adopt(fleet: &Fleet, born: impl IntoIterator<Item = (Id, u32)>, forks: BTreeMap<Id, Fork>) {
+    for (id, _) in fleet.members() {
+        worker(id);
+    }
+    born.into_iter().for_each(|(id, pid)| self::born(id, pid));
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.forks = forks;
+        }
+    });
+    update(fleet);
+}
+
+/// For another image: what those are to be given that were not born yet.
+pub(super) fn forks() -> Vec<(u64, Fork)> {
+    DESK.with_borrow(|desk| {
+        let forks = desk.iter().flat_map(|desk| &desk.forks);
+        forks.map(|(id, fork)| (id.0, fork.clone())).collect()
+    })
+}
+
 /// Closes it: the cluster has ended, or this is a child.
 pub(crate) fn close() {
     DESK.set(None);

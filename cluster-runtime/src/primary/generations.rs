@@ -91,6 +91,7 @@ impl Loop {
             Ok(()) | Err(UpgradeFailure::Stopped) => report::info(format_args!("upgrade: {outcome}")),
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
+        self.upgrading.end();
         self.keep_current()?;
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);

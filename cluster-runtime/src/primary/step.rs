@@ -11,7 +11,7 @@ pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
 use super::upgrade::Upgrades;
-use crate::config::Restart;
+use crate::config::{Restart, Settings};
 use crate::event::{Exit, ExitStatus, Signal};
 use crate::reload::Reload;
 use crate::upgrade::{Upgrade, UpgradeFailure};
@@ -178,6 +178,19 @@ pub(crate) struct Rules {
     pub(crate) drain_timeout: Duration,
     /// How many new workers may come at once in a reload.
     pub(crate) max_surge: usize,
+}
+
+impl Rules {
+    pub(crate) fn of(settings: &Settings) -> Rules {
+        Rules {
+            restart: settings.restart,
+            max_restarts: settings.max_restarts(),
+            restart_window: settings.restart_window,
+            startup_timeout: settings.startup_timeout,
+            drain_timeout: settings.drain_timeout,
+            max_surge: settings.max_surge,
+        }
+    }
 }
 
 /// Why the cluster ended other than by being asked to.

@@ -215,6 +215,11 @@ impl Fleet {
         self.members.iter().filter(|member| member.exists).map(|member| Id(member.id))
     }
 
+    /// Whether it tells why an upgrade has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.failed.is_some())
+    }
+
     /// What must hold of it, whoever wrote it.
     fn check(&self) -> Result<(), String> {
         let bad = |what: String| Err(format!("the state of the fleet contradicts itself: {what}"));

@@ -11,14 +11,19 @@ pub(crate) mod fleet;
 mod words;
 
 pub(crate) use self::fleet::Fleet;
+use super::parts::Parts;
 
 /// The version that this program writes. 2 has the configured number of workers.
 pub(crate) const VERSION: u32 = 2;
 
 /// All of it, part by part.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct State {
     pub(crate) fleet: Fleet,
+    pub(crate) parts: Parts,
+    /// Why an image that was given this could not take over, where it goes back to the one before.
+    #[serde(default)]
+    pub(crate) refused: Option<String>,
 }
 
 impl State {
