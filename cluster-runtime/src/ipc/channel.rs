@@ -14,6 +14,8 @@ use super::message::PROTOCOL;
 use crate::error::SendError;
 use crate::sys::scm;
 
+pub(crate) mod saved;
+
 /// How many bytes may wait for a slow reader before a user's message is refused.
 pub(crate) const MAX_BACKLOG: usize = 2 * MAX_BODY;
 

@@ -15,8 +15,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::leave::LAST_GRACE;
 use super::slot::{Id, Life, Member};
-use super::step::{Effect, Fleet, LAST_GRACE};
+use super::step::{Effect, Fleet};
 use crate::event::Signal;
 use crate::ipc::message::LaneId;
 

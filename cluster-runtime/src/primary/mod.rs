@@ -20,6 +20,7 @@ use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
 use self::strangers::Strangers;
+use self::upgrading::Upgrading;
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
 use crate::fork::Fork;
@@ -28,13 +29,16 @@ use crate::report;
 use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
+use crate::sys::program;
 use crate::sys::signal::Signals;
 use crate::sys::{activation, process};
 
 mod accept;
+pub(crate) mod adopt;
 pub(crate) mod ask;
 mod births;
 pub(crate) mod callback;
+mod check;
 mod cradle;
 mod deaths;
 pub(crate) mod desk;
@@ -44,6 +48,7 @@ mod hear;
 mod heart;
 mod hub;
 mod lane;
+mod leave;
 pub(crate) mod lines;
 mod listen;
 mod notify;
@@ -52,10 +57,12 @@ mod nursery;
 mod outlet;
 pub(crate) mod output;
 mod own;
+pub(crate) mod parts;
 mod pick;
 mod recycle;
 mod relay;
 mod reload;
+pub(crate) mod saved;
 mod scale;
 mod slot;
 mod source;
@@ -65,6 +72,8 @@ mod stop;
 mod strangers;
 mod supervise;
 mod threads;
+mod upgrade;
+mod upgrading;
 mod words;
 
 /// What a nursery runs before it forks.
@@ -124,6 +133,15 @@ pub(crate) enum Hint {
     NobodyBound,
 }
 
+/// What a loop waits and speaks by.
+struct Kernel {
+    epoll: Epoll,
+    signals: Signals,
+    outputs: Outputs,
+    /// Whether orphans of others become this process's children.
+    adopts: bool,
+}
+
 /// Everything the primary holds.
 pub(crate) struct Loop {
     settings: Settings,
@@ -151,7 +169,24 @@ pub(crate) struct Loop {
     told_threads: bool,
     notify: Notify,
     strangers: Strangers,
+    upgrading: Upgrading,
+    /// In a new image, until it has begun: it has taken over from another, or can't.
+    resuming: Option<Result<(), String>>,
+    /// Left by that other, to be ended.
+    leavers: Vec<Child>,
 }
+
+/// The signals that the primary lives by.
+const OWN_SIGNALS: [Signal; 8] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::HUP,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::TTIN,
+    Signal::TTOU,
+];
 
 impl Loop {
     pub(crate) fn new(
@@ -161,28 +196,29 @@ impl Loop {
         preloads: Option<Preloads>,
         credentials: Option<Credentials>,
     ) -> io::Result<Loop> {
-        let rules = Rules {
-            restart: settings.restart,
-            max_restarts: settings.max_restarts(),
-            restart_window: settings.restart_window,
-            startup_timeout: settings.startup_timeout,
-            drain_timeout: settings.drain_timeout,
-            pre_drain: settings.pre_drain,
-            heartbeat: settings.heartbeat(),
-            max_surge: settings.max_surge,
-            max_age: settings.max_age,
-        };
+        let upgrading = Upgrading::new(program::path()?, None);
         let epoll = Epoll::new()?;
-        let own =
-            [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::TTIN, Signal::TTOU];
         let adopts = process::adopts_orphans()?;
-        let of_orphans = adopts.then_some(Signal::CHLD);
-        let wanted = own.into_iter().chain(of_orphans).chain(callbacks.signals());
-        let signals = Signals::watch(wanted.map(Signal::as_raw))?;
+        let own = OWN_SIGNALS.into_iter().chain(adopts.then_some(Signal::CHLD)).chain(callbacks.signals());
+        let signals = Signals::watch(own.map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
-        Ok(Loop {
-            fleet: Fleet::new(rules, ids),
+        let fleet = Fleet::new(Rules::of(&settings), ids);
+        let kernel = Kernel { epoll, signals, outputs, adopts };
+        Ok(Loop::of(settings, callbacks, preloads, credentials, fleet, kernel, upgrading))
+    }
+
+    fn of(
+        settings: Settings,
+        callbacks: Primary,
+        preloads: Option<Preloads>,
+        credentials: Option<Credentials>,
+        fleet: Fleet,
+        Kernel { epoll, signals, outputs, adopts }: Kernel,
+        upgrading: Upgrading,
+    ) -> Loop {
+        Loop {
+            fleet,
             epoll,
             signals,
             children: BTreeMap::new(),
@@ -203,23 +239,26 @@ impl Loop {
             told_threads: false,
             notify: Notify::from_environment(Instant::now()),
             strangers: Strangers::new(adopts, Instant::now()),
-        })
+            upgrading,
+            resuming: None,
+            leavers: Vec::new(),
+        }
     }
 
     /// THE LOOP. Ends when the cluster has; breaks in every child that is born in it.
     pub(crate) fn run(&mut self) -> Turn<Ending> {
-        let workers = self.settings.workers.count();
-        report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
-        self.bind_all()?;
-        self.check_output();
-        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
-            self.start_nursery(self.fleet.generation())?;
+        match self.resuming.take() {
+            None => self.begin()?,
+            Some(set_up) => self.resume(set_up)?,
         }
-        self.step(Input::Start { workers })?;
         loop {
             self.obey()?;
             let now = Instant::now();
             self.tell_manager(now);
+            if self.fleet.awaits_quiet() {
+                self.fall_silent()?;
+                self.step(Input::Quiet)?;
+            }
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
@@ -241,6 +280,7 @@ impl Loop {
                     Source::NurseryChild(generation) => self.nursery_died(generation)?,
                     Source::Output(id, stream) => self.listen_to_output(id, stream)?,
                     Source::Outlet(index) => self.outputs.writable(index),
+                    Source::Check => self.check_ended()?,
                 }
                 // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
                 // told to leave, and that has gone by now, went as it was told.
@@ -248,6 +288,17 @@ impl Loop {
             }
             self.tick()?;
         }
+    }
+
+    fn begin(&mut self) -> Turn {
+        let workers = self.settings.workers.count();
+        report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
+        self.bind_all()?;
+        self.check_output();
+        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
+            self.start_nursery(self.fleet.generation())?;
+        }
+        self.step(Input::Start { workers })
     }
 
     /// In a child: lets go of everything, and destroys nothing. Every descriptor is closed by its owner here;
@@ -334,6 +385,15 @@ impl Loop {
                 Effect::Scaled { from, to } => {
                     report::info(format_args!("scaling from {from} to {to} workers"));
                 }
+                Effect::NotToBe { id } => self.not_to_be(id)?,
+                Effect::Check => self.check()?,
+                Effect::Exec => self.execute()?,
+                Effect::GoBack { why } => self.go_back(&why)?,
+                Effect::Proving { generation } => self.proving(generation)?,
+                Effect::Retire { generation } => self.retire(generation)?,
+                Effect::Upgraded(outcome) => self.upgraded(&outcome)?,
+                Effect::Returning { generation } => self.returning(generation)?,
+                Effect::Returned(outcome) => self.returned(&outcome)?,
             }
         }
         Ok(())
@@ -390,6 +450,7 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::USR2 => Input::Upgrade,
                 Signal::CHLD => {
                     self.strangers.stir(Instant::now());
                     continue;
@@ -406,6 +467,9 @@ impl Loop {
             };
             match input {
                 Input::Reload => self.tell_reload(),
+                Input::Upgrade => {
+                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"));
+                }
                 Input::Scale { .. } => {}
                 _ => self.tell_stop(signal),
             }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::nursery::Nursery;
 use super::slot::Id;
+use crate::sys::pidfd::Child;
 
 /// By generation.
 #[derive(Debug, Default)]
@@ -28,6 +29,11 @@ impl Nurseries {
 
     pub(super) fn generations(&self) -> Vec<u64> {
         self.0.keys().copied().collect()
+    }
+
+    /// Those that have not ended.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Child> {
+        self.0.values().filter_map(Nursery::process)
     }
 
     /// Whether there is none for this generation, and none is to come.

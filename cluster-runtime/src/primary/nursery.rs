@@ -397,6 +397,10 @@ impl Nursery {
         self.process.as_ref().map(|process| process.child.pid())
     }
 
+    pub(crate) fn process(&self) -> Option<&Child> {
+        self.process.as_ref().map(|process| &process.child)
+    }
+
     /// Whether there is none, and none is to come.
     pub(crate) fn is_idle(&self) -> bool {
         self.process.is_none() && self.start_at.is_none()

@@ -14,6 +14,8 @@ use std::io::{self, IsTerminal, PipeReader, Read, pipe};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
+use serde::{Deserialize, Serialize};
+
 use super::desk::Worker;
 use super::lines::{Line, Lines, Stream};
 use super::outlet::Outlets;
@@ -25,6 +27,8 @@ use crate::config::Output;
 use crate::ipc::message::ToWorker;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
+
+pub(crate) mod saved;
 
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;
@@ -70,7 +74,7 @@ struct Tap {
 }
 
 /// How far a worker has come to print by itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Watch {
     /// The inode is its pipe's.
     Unready(u64),
@@ -262,7 +266,8 @@ impl Outputs {
 
     /// Writes it on, where that is wanted.
     fn write(&mut self, worker: &Worker, line: &Line) {
-        let Some(outlets) = &mut self.outlets else { return };
+        // There may be some yet of an image before this one, with another mode.
+        let Some(outlets) = self.outlets.as_mut().filter(|_| self.mode == Output::Tagged) else { return };
         let (slot, pid, generation) = (worker.slot(), worker.pid(), worker.generation());
         let cut = if line.cut { " …" } else { "" };
         let mut tagged = format!("[slot {slot} · pid {pid} · gen {generation}{cut}] ").into_bytes();

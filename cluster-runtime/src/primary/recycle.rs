@@ -41,7 +41,11 @@ impl Fleet {
     /// runs, or waits for its turn, there are none: it makes everybody new.
     pub(super) fn recycle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.worn_at = None;
-        if self.phase != Phase::Running || self.reloading().is_some() || self.reloads.wanted {
+        if self.phase != Phase::Running
+            || self.reloading().is_some()
+            || self.reloads.wanted
+            || self.upgrades.hold_reloads()
+        {
             return;
         }
         let mut all: Vec<_> = (0..self.slots.len()).filter_map(|slot| self.due(slot)).collect();

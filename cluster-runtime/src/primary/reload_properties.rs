@@ -140,6 +140,7 @@ impl World {
                     | Effect::Throttled { .. }
                     | Effect::Found(..) => {}
                     Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
+                    other => panic!("nobody asked for an upgrade: {other:?}"),
                 }
             }
             self.look();

@@ -72,6 +72,7 @@ impl Fleet {
 
     /// The first ones.
     pub(super) fn start(&mut self, workers: usize, now: Instant, out: &mut Vec<Effect>) {
+        self.configured = workers;
         for _ in 0..workers {
             let id = self.ids.next();
             self.fork(id, true, now, out);
@@ -101,13 +102,17 @@ impl Fleet {
         self.slots[slot].holder = Some(id);
         self.slots[slot].refill_at = None;
         self.members.insert(id, member);
-        out.push(Effect::Spawn { id, slot, generation });
+        if self.upgrades.postpone_births() {
+            self.upgrades.postponed.push(id);
+        } else {
+            out.push(Effect::Spawn { id, slot, generation });
+        }
     }
 
     /// Fills those whose time has come.
     pub(super) fn refill(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) && !self.upgrades.postpone_births() {
                 let id = self.ids.next();
                 self.fill(id, Member::unborn(slot, self.generation(), false, now), out);
             }

@@ -3,19 +3,20 @@
 //! Everything that can happen to the fleet is an [`Input`], everything that can be done about it an [`Effect`],
 //! and [`Fleet::step`] alone decides.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::heart::{Finding, Hearts, Sign};
 use super::reload::Reloads;
+pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
-use crate::config::Restart;
+use super::upgrade::Upgrades;
+use crate::config::{Restart, Settings};
 use crate::event::{Exit, ExitStatus, Signal};
 use crate::ipc::message::Wear;
 use crate::reload::Reload;
+use crate::upgrade::{Upgrade, UpgradeFailure};
 
 /// What happened.
 #[derive(Debug)]
@@ -88,6 +89,17 @@ pub(crate) enum Input {
         generation: u64,
         why: String,
     },
+    /// The program on disk is to take over.
+    Upgrade,
+    /// What that program said to it, or why it said nothing.
+    Checked(Result<(), String>),
+    /// Nothing is half done, and nothing on the tray. Told where [`Fleet::awaits_quiet`], between two turns of the loop:
+    /// what else an exec would cut off is lost.
+    Quiet,
+    /// The exec that was asked for, in whichever direction, has failed.
+    NotExeced(String),
+    /// The fleet was saved by another image, and lives on in this one.
+    Resume,
     /// The cluster is to end, gracefully; asked a second time, now.
     Stop {
         signal: Option<Signal>,
@@ -154,6 +166,34 @@ pub(crate) enum Effect {
         from: usize,
         to: usize,
     },
+    /// A birth that was not asked for yet is not wanted any more.
+    NotToBe {
+        id: Id,
+    },
+    /// Ask the program on disk whether it can take over.
+    Check,
+    /// Execute it, with the fleet as it is now.
+    Exec,
+    /// This is the new image, and its workers come: let there be what they need.
+    Proving {
+        generation: u64,
+    },
+    /// No births of this generation any more: those that were not asked for yet are not to be.
+    Retire {
+        generation: u64,
+    },
+    /// Execute the image before, with the fleet as it is now.
+    GoBack {
+        why: UpgradeFailure,
+    },
+    /// Say how it ended, and let go of what was kept for it.
+    Upgraded(Upgrade),
+    /// This is the image before again, and its workers come.
+    Returning {
+        generation: u64,
+    },
+    /// Say how that ended.
+    Returned(Reload),
 }
 
 /// What a user hears of it.
@@ -183,17 +223,19 @@ pub(crate) struct Rules {
     pub(crate) max_age: Option<Duration>,
 }
 
-/// The time a worker has to end by itself when its drain is over, before it is killed.
-pub(super) const LAST_GRACE: Duration = Duration::from_millis(500);
-
-/// Gives out ids; shared with whoever may ask for a worker between two steps.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ids(Rc<Cell<u64>>);
-
-impl Ids {
-    pub(crate) fn next(&self) -> Id {
-        self.0.set(self.0.get() + 1);
-        Id(self.0.get())
+impl Rules {
+    pub(crate) fn of(settings: &Settings) -> Rules {
+        Rules {
+            restart: settings.restart,
+            max_restarts: settings.max_restarts(),
+            restart_window: settings.restart_window,
+            startup_timeout: settings.startup_timeout,
+            drain_timeout: settings.drain_timeout,
+            pre_drain: settings.pre_drain,
+            heartbeat: settings.heartbeat(),
+            max_surge: settings.max_surge,
+            max_age: settings.max_age,
+        }
     }
 }
 
@@ -242,9 +284,12 @@ pub(crate) struct Fleet {
     pub(super) target: usize,
     /// When somebody will be worn who is not yet, as of the last step.
     pub(super) worn_at: Option<Instant>,
-    deaths: Deaths,
+    pub(super) deaths: Deaths,
     pub(super) hearts: Hearts,
     pub(super) reloads: Reloads,
+    pub(super) upgrades: Upgrades,
+    /// How many workers the settings name.
+    pub(super) configured: usize,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means more haste.
     pub(super) signalled: bool,
@@ -265,6 +310,8 @@ impl Fleet {
             deaths: Deaths::default(),
             hearts: Hearts::default(),
             reloads: Reloads::default(),
+            upgrades: Upgrades::default(),
+            configured: 0,
             phase: Phase::Running,
             signalled: false,
             has_served: false,
@@ -297,8 +344,10 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        let others = refills.chain(self.pre_drain_end()).chain(self.worn_at).chain(self.heart_deadline());
+        let postponed = self.upgrades.postpone_births();
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at.filter(|_| !postponed));
+        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end());
+        let others = others.chain(self.worn_at).chain(self.heart_deadline());
         self.members.values().filter_map(Member::deadline).chain(others).min()
     }
 
@@ -334,6 +383,11 @@ impl Fleet {
             Input::Scale { workers } => self.scale(workers, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
+            Input::Upgrade => self.want_upgrade(now, &mut out),
+            Input::Checked(answer) => self.checked(answer, now, &mut out),
+            Input::Quiet => self.quiet(&mut out),
+            Input::NotExeced(why) => self.not_executed(why, now, &mut out),
+            Input::Resume => self.resume(now, &mut out),
             Input::Stop { signal } => self.told_to_stop(signal, now, &mut out),
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
             Input::Sign(id, sign) => self.sign(id, sign, now, &mut out),
@@ -396,33 +450,6 @@ impl Fleet {
         self.slots[member.slot].streak.reset();
     }
 
-    pub(super) fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.asked |= voluntary;
-        if let Life::Draining { told: true, .. } | Life::Killed { .. } = member.life {
-            return;
-        }
-        let kill_at = now + self.rules.drain_timeout + LAST_GRACE;
-        member.life = Life::Draining { kill_at, ready: member.ready(), told: true };
-        if member.exists {
-            out.push(Effect::Drain { id });
-        }
-    }
-
-    fn closed(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.heard(id) else { return };
-        member.connected = false;
-        out.push(Effect::Publish(Event::Disconnect(id)));
-        if matches!(member.life, Life::Draining { .. } | Life::Killed { .. }) {
-            return;
-        }
-        // It can't be told anything any more; but its lanes are to end, and it has a drain's time and no more.
-        self.drain(id, false, now, out);
-        if let Some(Member { life: Life::Draining { told, .. }, .. }) = self.members.get_mut(&id) {
-            *told = false;
-        }
-    }
-
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.pre_drain_end().is_some_and(|until| until <= now) {
             self.stop(now, out);
@@ -435,6 +462,7 @@ impl Fleet {
                 }
             }
         }
+        self.tick_upgrade(now, out);
         self.refill(now, out);
         self.judge(now, out);
     }

@@ -1,4 +1,4 @@
-//! The end of a worker that is sent a signal, and the cluster's. Pure.
+//! The cluster's end. Pure.
 //!
 //! ```text
 //! told to stop ─▶ pre_drain: all goes on ─▶ the drain ─▶ over
@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::slot::{Id, Life};
+use super::slot::Life;
 use super::step::{Effect, Failure, Fleet, Phase};
 use crate::event::Signal;
 
@@ -53,21 +53,6 @@ impl Fleet {
         self.phase = Phase::PreDrain { until: now + self.rules.pre_drain };
         let hear = self.members.iter().filter(|(_, member)| member.exists && member.connected);
         out.extend(hear.map(|(id, _)| Effect::Foretell { id: *id }));
-    }
-
-    pub(super) fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let exists = member.exists;
-        if !exists && signal == Signal::KILL {
-            member.life = Life::Killed { ready: None, overdue: false };
-        }
-        if signal == Signal::TERM {
-            // Not left to the signal alone: a worker that spins must end too.
-            self.drain(id, false, now, out);
-        }
-        if exists {
-            out.push(Effect::Signal { id, signal });
-        }
     }
 
     pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::leave::LAST_GRACE;
 use super::*;
 use crate::event::State;
 
@@ -119,6 +120,7 @@ impl Storm {
                 | Effect::Reloaded(_)
                 | Effect::Found(..) => {}
                 Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
+                other => panic!("nobody asked for an upgrade: {other:?}"),
             }
         }
         self.holds();
