@@ -10,14 +10,14 @@ use crate::wait::PATIENCE;
 
 /// Listens for what a service tells.
 #[derive(Debug)]
-pub struct Manager {
+pub struct Systemd {
     socket: UnixDatagram,
     address: String,
     /// One message each.
     heard: Vec<String>,
 }
 
-impl Manager {
+impl Systemd {
     /// On a path.
     ///
     /// # Panics
@@ -96,13 +96,15 @@ impl Manager {
                 self.heard.push(message.clone());
                 Some(message)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                None
+            }
             Err(error) => panic!("reading what a service tells: {error}"),
         }
     }
 }
 
-impl Drop for Manager {
+impl Drop for Systemd {
     fn drop(&mut self) {
         if self.address.starts_with('/') {
             let _ = fs::remove_file(&self.address);

@@ -59,7 +59,9 @@ impl Loop {
     /// Says what becomes of a SIGHUP.
     pub(super) fn tell_reload(&self) {
         match self.fleet.reloading() {
-            _ if self.fleet.is_told_to_stop() => report::info(format_args!("SIGHUP: the cluster stops, nothing is reloaded")),
+            _ if self.fleet.is_told_to_stop() => {
+                report::info(format_args!("SIGHUP: the cluster stops, nothing is reloaded"))
+            }
             Some(generation) => {
                 report::info(format_args!("SIGHUP: one more reload follows that of generation {generation}"))
             }

@@ -185,7 +185,9 @@ impl Listeners {
             Site::Address(Address::Tcp(address)) => (socket::listen_tcp(*address, backlog, manner)?, None),
             Site::Address(Address::Udp(address)) => (socket::bind_udp(*address, manner)?, None),
             Site::Address(Address::Unix(path)) => SocketFile::listen(path, backlog, key.mode)?,
-            Site::Inherited(..) | Site::Activated(..) => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+            Site::Inherited(..) | Site::Activated(..) => {
+                return Err(io::Error::from_raw_os_error(libc::EBADF));
+            }
         };
         let bound = self.insert(socket, file, false)?;
         self.keys.insert(key, bound.listener);

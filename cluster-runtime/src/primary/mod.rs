@@ -209,7 +209,7 @@ impl Loop {
         loop {
             self.obey()?;
             let now = Instant::now();
-            self.tell_manager(now);
+            self.tell_service_manager(now);
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }

@@ -52,7 +52,7 @@ fn p39_up_is_when_everybody_is_ready_who_is_to_be_there() {
         max_surge: 1,
     };
     let (mut fleet, now) = (Fleet::new(rules, Ids::default()), Instant::now());
-    let mut tell = |fleet: &mut Fleet, inputs: Vec<Input>| {
+    let tell = |fleet: &mut Fleet, inputs: Vec<Input>| {
         for input in inputs {
             let _ = fleet.step(input, now);
         }
@@ -81,10 +81,7 @@ fn p39_up_is_when_everybody_is_ready_who_is_to_be_there() {
 fn p107_a_reload_begins_with_its_time_and_ends_with_ready() {
     let mut story = serving(2);
     let begun = story.begins(&up(2), 77);
-    assert_eq!(
-        begun.as_deref(),
-        Some("RELOADING=1\nMONOTONIC_USEC=77\nSTATUS=reloading: 2 workers serve\n")
-    );
+    assert_eq!(begun.as_deref(), Some("RELOADING=1\nMONOTONIC_USEC=77\nSTATUS=reloading: 2 workers serve\n"));
     assert_eq!(story.look(&up(2)), None, "not ready before it has ended");
     let done = View { generation: 2, ..up(2) };
     assert_eq!(story.ends(&done, None).as_deref(), Some("READY=1\nSTATUS=2 workers serve, generation 2\n"));

@@ -126,7 +126,10 @@ impl World {
                         self.may_be_born += self.fleet.slots.len();
                     }
                     Effect::Reloaded(outcome) => self.ended.push(outcome),
-                    Effect::Foretell { .. } | Effect::Signal { .. } | Effect::Publish(_) | Effect::Throttled { .. } => {}
+                    Effect::Foretell { .. }
+                    | Effect::Signal { .. }
+                    | Effect::Publish(_)
+                    | Effect::Throttled { .. } => {}
                 }
             }
             self.look();

@@ -80,7 +80,9 @@ fn meant_for(
     let mut names = names.split(':').filter(|_| !names.is_empty());
     for number in FIRST..end {
         if !is_open(number) {
-            doubts.push(format!("LISTEN_FDS={count}, and descriptor {number} is not open; nothing is taken from there on"));
+            doubts.push(format!(
+                "LISTEN_FDS={count}, and descriptor {number} is not open; nothing is taken from there on"
+            ));
             break;
         }
         meant.push((number, names.next().unwrap_or(NAMELESS).to_owned()));
@@ -206,7 +208,10 @@ mod tests {
         assert_eq!(meant(&[("LISTEN_PID", "7")], 9), (Vec::new(), 1));
         assert_eq!(meant(&[("LISTEN_PID", "7"), ("LISTEN_FDS", "0")], 9), (Vec::new(), 0));
         // As many as there are, at most.
-        assert_eq!(meant(&[("LISTEN_PID", "7"), ("LISTEN_FDS", "1000000000")], 2), (some(&["unknown"; 2]), 1));
+        assert_eq!(
+            meant(&[("LISTEN_PID", "7"), ("LISTEN_FDS", "1000000000")], 2),
+            (some(&["unknown"; 2]), 1)
+        );
     }
 
     #[test]
@@ -225,7 +230,8 @@ mod tests {
             let socket = socket::listen_tcp(address.parse().unwrap(), 1, manner).unwrap();
             Activated { address: Address::of(&socket).unwrap(), socket, name: String::new() }
         };
-        let (both, alone) = (socket::Manner::default(), socket::Manner { ipv6_only: Some(true), reuse_port: false });
+        let (both, alone) =
+            (socket::Manner::default(), socket::Manner { ipv6_only: Some(true), reuse_port: false });
         for (bound, manner, wanted, same, included) in [
             ("127.0.0.1:0", both, "127.0.0.1", true, false),
             ("127.0.0.1:0", both, "0.0.0.0", false, false),
