@@ -197,8 +197,12 @@ impl Cluster {
         self
     }
 
-    /// How long the cluster goes on as before when it is told to stop, so that a load balancer may notice first and send
-    /// nobody any more: see [`ThisWorker::is_stopping`](crate::ThisWorker::is_stopping). A second signal cuts it short. Not at all where nothing is said. `CLUSTER_PRE_DRAIN` overrides it.
+    /// How long the cluster goes on as before when it is told to stop, by a signal or by [`disconnect`](crate::disconnect), so that
+    /// a load balancer may notice first and send nobody any more: see
+    /// [`ThisWorker::is_stopping`](crate::ThisWorker::is_stopping). New connections are served, and workers that die are replaced;
+    /// a reload that runs ends as one that failed, and none begins. A second signal cuts it short: the drain begins, and the next
+    /// one ends all at once, as SIGQUIT does at any time. Where no worker was ever ready, and where the cluster gives up, there
+    /// is no such time. Not at all where nothing is said. `CLUSTER_PRE_DRAIN` overrides it.
     pub fn pre_drain(mut self, time: Duration) -> Cluster {
         self.settings.pre_drain = time;
         self

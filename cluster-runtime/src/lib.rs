@@ -51,7 +51,7 @@
 //!
 //! | to the primary | |
 //! | --- | --- |
-//! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
+//! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout), after [`pre_drain`](Cluster::pre_drain), where there is one. The second one: as SIGQUIT, with its own number; in `pre_drain`, it begins the drain |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | SIGUSR2 | Upgrade in place: the program that is now on disk takes over this process, its sockets and its workers, which are replaced as in a reload. If it is not fit the one before goes on; see [`upgrade`] |
@@ -159,6 +159,8 @@
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
 //! | `net.Server`: `server.listen()`, `server.close()` | [`net::TcpListener`], [`net::UnixListener`]: `bind`, drop | worker |
 //! | `listen({ fd })`, `exclusive`, `reusePort`, `backlog`, `ipv6Only`, `readableAll` | `inherited`, [`net::ListenOptions`] | worker |
+//! | – | `activated`: [`net::TcpListener::activated`] | worker |
+//! | – | [`ThisWorker::is_stopping`] | worker |
 //! | `dgram.Socket` | [`net::UdpSocket`] | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
@@ -169,7 +171,7 @@
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
 //! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
-//!   worker, a watch over workers that hang while they serve, socket activation.
+//!   worker, a watch over workers that hang while they serve.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 

@@ -23,10 +23,10 @@ pub async fn all() -> io::Result<()> {
     let heard = actix_web::rt::spawn(hear());
     let mut server = HttpServer::new(|| App::new().configure(routes));
     for address in env::var("TEST_BIND").as_deref().unwrap_or("127.0.0.1:0").split(' ') {
-        server = match address.strip_prefix("unix:") {
-            Some(path) => server.bind_uds(path)?,
-            None if let Some(name) = address.strip_prefix("name:") => server.bind_activated(name)?,
-            None => server.bind(address)?,
+        server = match address.split_once(':') {
+            Some(("unix", path)) => server.bind_uds(path)?,
+            Some(("name", name)) => server.bind_activated(name)?,
+            _ => server.bind(address)?,
         };
     }
     server.run().await?;

@@ -10,14 +10,14 @@ use crate::wait::PATIENCE;
 
 /// Listens for what a service tells.
 #[derive(Debug)]
-pub struct Manager {
+pub struct Systemd {
     socket: UnixDatagram,
     address: String,
     /// One message each.
     heard: Vec<String>,
 }
 
-impl Manager {
+impl Systemd {
     /// On a path.
     ///
     /// # Panics
@@ -104,7 +104,7 @@ impl Manager {
     }
 }
 
-impl Drop for Manager {
+impl Drop for Systemd {
     fn drop(&mut self) {
         if self.address.starts_with('/') {
             let _ = fs::remove_file(&self.address);

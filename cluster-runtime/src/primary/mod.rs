@@ -254,7 +254,7 @@ impl Loop {
         loop {
             self.obey()?;
             let now = Instant::now();
-            self.tell_manager(now);
+            self.tell_service_manager(now);
             if self.fleet.awaits_quiet() {
                 self.fall_silent()?;
                 self.step(Input::Quiet)?;

@@ -88,7 +88,7 @@ impl Story {
     }
 
     /// A reload, or an upgrade, begins. Who is not ready yet has said nothing that this would be news to.
-    fn begins(&mut self, view: &View, monotonic_micros: u64) -> Option<String> {
+    fn begins(&mut self, view: &View, monotonic_micros: i64) -> Option<String> {
         if self.chapter != Chapter::Serving {
             return None;
         }
@@ -240,7 +240,7 @@ impl Notify {
 
 impl Loop {
     /// Tells what is new, once in each turn.
-    pub(super) fn tell_manager(&mut self, now: Instant) {
+    pub(super) fn tell_service_manager(&mut self, now: Instant) {
         if self.notify.socket.is_none() {
             return;
         }
@@ -256,15 +256,9 @@ impl Loop {
 
     /// A reload, or an upgrade, begins.
     pub(super) fn tell_reload_begins(&mut self) {
-        if self.notify.socket.is_none() {
-            return;
-        }
-        match process::monotonic_micros() {
-            Ok(micros) => {
-                let words = self.notify.story.begins(&View::of(&self.fleet), micros);
-                self.notify.say(words, Instant::now());
-            }
-            Err(error) => report::warn(format_args!("telling the service manager of a reload: {error}")),
+        if self.notify.socket.is_some() {
+            let words = self.notify.story.begins(&View::of(&self.fleet), process::monotonic_micros());
+            self.notify.say(words, Instant::now());
         }
     }
 

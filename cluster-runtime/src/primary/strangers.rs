@@ -15,10 +15,10 @@ use crate::sys::pidfd::Child;
 use crate::sys::process;
 
 /// Between two looks.
-const APART: Duration = Duration::from_secs(2);
+const APART: Duration = Duration::from_secs(1);
 
 /// Each is a descriptor until the next look.
-const MOST_AT_ONCE: usize = 128;
+const MOST_AT_ONCE: usize = 1024;
 
 /// Whoever is not ours and died.
 #[derive(Debug, Default)]
@@ -70,8 +70,15 @@ impl Strangers {
             if self.dead.len() == MOST_AT_ONCE {
                 break;
             }
-            if let Some(child) = Child::that_died(pid)? {
-                self.dead.insert(pid, child);
+            match Child::that_died(pid) {
+                Ok(Some(child)) => drop(self.dead.insert(pid, child)),
+                Ok(None) => {}
+                // Short of descriptors: the others are found when these are gone.
+                Err(_) if !self.dead.is_empty() => break,
+                Err(error) => {
+                    self.look_at = Some(now + APART);
+                    return Err(error);
+                }
             }
         }
         if !self.dead.is_empty() {

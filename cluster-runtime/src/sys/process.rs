@@ -57,9 +57,9 @@ pub(crate) fn children() -> io::Result<Vec<u32>> {
 }
 
 /// CLOCK_MONOTONIC, in microseconds: what service managers go by.
-pub(crate) fn monotonic_micros() -> io::Result<u64> {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
-    Ok(std::time::Duration::from(now).as_micros().try_into().unwrap_or(u64::MAX))
+pub(crate) fn monotonic_micros() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }
 
 /// What a service manager says to the primary alone.

@@ -12,7 +12,8 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 fn main() {
     let (mut names, mut open) = (Vec::new(), Vec::new());
-    for word in env::var("TEST_ACTIVATE").expect("TEST_ACTIVATE").split(' ') {
+    let all = env::var("TEST_ACTIVATE").expect("TEST_ACTIVATE");
+    for word in all.split(' ') {
         let (name, address) = word.split_once('=').expect("name=address");
         let (socket, at): (OwnedFd, String) = if let Some(path) = address.strip_prefix("unix:") {
             (UnixListener::bind(path).expect("bind").into(), address.to_owned())

@@ -13,12 +13,12 @@ fn setup(primary: &mut Primary) {
     }
     let mut child: Option<Child> = None;
     let mut times = 0;
-    // Its death is looked at after two seconds for the first time, and after four for the second.
+    // It is found dead at the look after one second, and would be reaped at that after two.
     primary.every(Duration::from_millis(900), move || {
         times += 1;
         match times {
             1 => child = Command::new("sh").args(["-c", "exit 7"]).spawn().ok(),
-            3 => {
+            2 => {
                 let ended = child.as_mut().map(|child| child.wait().map(|status| status.code()));
                 println!("its child ended with {ended:?}");
             }
