@@ -20,6 +20,7 @@ pub mod messages;
 mod plan;
 pub mod process;
 pub mod questions;
+pub mod rows;
 mod running;
 pub mod serve;
 pub mod service;

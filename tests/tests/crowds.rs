@@ -284,3 +284,30 @@ fn p143_a_client_that_is_gone_before_its_worker_looks_is_passed_over() {
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 1, "{story}");
 }
+
+/// Mutation: accept until there is nothing left before anything else has its turn.
+#[test]
+fn s29_a_flood_of_connections_delays_nothing_else() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    cluster.expect_log("SIGKILL");
+    let load = Load::on(&address, 8);
+    load.served(100);
+    let began = Instant::now();
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.exit(1);
+    let told = began.elapsed();
+    cluster
+        .check(told < Duration::from_millis(500), &format!("an end to be told at once, not after {told:?}"));
+    cluster.up(2);
+    load.served(100);
+    let began = Instant::now();
+    cluster.signal(Signal::TERM);
+    cluster.logged("SIGTERM: stopping");
+    let heard = began.elapsed();
+    cluster
+        .check(heard < Duration::from_secs(1), &format!("a signal to be heard at once, not after {heard:?}"));
+    load.refused(1);
+    drop(load.stop());
+    cluster.ends(0);
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cluster_tests::client::{Connection, ask, attempt};
-use cluster_tests::{Cluster, Event, Signal, forks};
+use cluster_tests::{Cluster, Event, Signal, forks, process};
 
 /// One worker that serves, and a slot whose workers die at once for ever. The second worker is who serves.
 fn crash_loop() -> Cluster {
@@ -215,4 +215,24 @@ fn p22_a_reload_has_no_more_workers_on_their_way_than_it_may() {
         }
         assert!(starting <= 2, "two at a time: {story}");
     }
+}
+
+/// Mutation: reap one for each signal of the kernel's, which are merged.
+#[test]
+fn s33_sixteen_that_die_at_one_instant_are_sixteen_ends() {
+    const WORKERS: u64 = 16;
+    let mut cluster = Cluster::start("serve", 16);
+    cluster.expect_log("SIGKILL");
+    let primary = cluster.pid();
+    // The primary looks when all of them are dead.
+    cluster.signal(Signal::STOP);
+    cluster
+        .eventually("the primary to stop", || process::state(primary).is_some_and(|(state, _)| state == 'T'));
+    (1..=WORKERS).for_each(|id| cluster.signal_worker(id, Signal::KILL));
+    cluster.eventually("all to die", || process::zombies_of(primary).len() == 16);
+    cluster.signal(Signal::CONT);
+    (1..=WORKERS).for_each(|id| assert_eq!(cluster.exit(id).signal.as_deref(), Some("SIGKILL")));
+    cluster.up(16);
+    let story = cluster.stop();
+    assert_eq!(story.exits().count(), 32, "each once: {story}");
 }

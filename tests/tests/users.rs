@@ -77,3 +77,37 @@ fn r24_an_unknown_user_ends_the_program_before_anything_starts() {
         assert_eq!(story.forks().count(), 0, "{story}");
     }
 }
+
+/// Mutation: change the user of the thread that runs the body only; keep the capabilities of before.
+#[test]
+fn s18_s19_s21_every_thread_of_a_worker_is_that_user_without_groups_and_capabilities_of_before() {
+    if !is_root() {
+        return;
+    }
+    let mut cluster =
+        Cluster::of("serve").workers(1).env("CLUSTER_USER", NOBODY).env("CLUSTER_GROUP", 4242).start();
+    let address = cluster.up(1);
+    assert_eq!(ask(&address, "/").status, 200);
+    let pid = cluster.fork(1).pid;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let mut threads = 0;
+    for task in tasks.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).expect("a thread's status");
+        let line = |what: &str| {
+            status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of it").trim()
+        };
+        let numbers = |what: &str| line(what).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            numbers("Uid:"),
+            [NOBODY.to_string(), NOBODY.to_string(), NOBODY.to_string(), NOBODY.to_string()]
+        );
+        assert_eq!(numbers("Gid:"), ["4242"; 4]);
+        assert!(numbers("Groups:").iter().all(|group| group == "4242"), "{status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(set), "0000000000000000", "{set} {status}");
+        }
+        threads += 1;
+    }
+    assert!(threads > 1, "there is a thread for the channel, and one that serves");
+    cluster.stop();
+}

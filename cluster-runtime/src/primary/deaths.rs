@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::desk::Worker;
 use super::slot::Id;
-use super::step::Input;
+use super::step::{Failure, Input};
 use super::{Ending, Hint, Loop, Turn, hub};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
@@ -97,7 +97,12 @@ impl Loop {
             (Some(failed), _) => Ending::Preload(failed),
             (None, Ok(())) => Ending::Asked,
             (None, Err(failure)) => {
-                let hint = if self.somebody_bound { Hint::None } else { Hint::NobodyBound };
+                // One that could not be made had no time to ask.
+                let unborn = matches!(
+                    failure,
+                    Failure::NotStarted { exit: Exit { status: ExitStatus::Unknown, .. }, .. }
+                );
+                let hint = if self.somebody_bound || unborn { Hint::None } else { Hint::NobodyBound };
                 Ending::Failed(failure.clone(), hint)
             }
         })

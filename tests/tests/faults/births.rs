@@ -20,6 +20,7 @@ fn p03_a_first_birth_that_the_kernel_refuses_ends_the_program_and_says_why() {
     cluster.expect_log("worker 2 could not be started");
     let story = cluster.ends(1);
     assert_eq!(trace.injected(), 1);
+    assert!(!story.log().any(|line| line.contains("socket")), "no advice beside the point: {story}");
     assert!(story.forks().all(|fork| fork.id != 2), "who was not born has no events: {story}");
 }
 

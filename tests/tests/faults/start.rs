@@ -33,7 +33,7 @@ fn a_kernel_without_what_is_needed_is_told_of_at_the_start() {
 
 /// Mutation: tell another error; leave the socket's file behind.
 #[test]
-fn n64_what_can_not_be_bound_is_told_as_the_kernel_tells_it_and_leaves_nothing() {
+fn what_can_not_be_bound_is_told_as_the_kernel_tells_it_and_leaves_nothing() {
     if !can_inject() {
         return;
     }
@@ -59,7 +59,7 @@ fn n64_what_can_not_be_bound_is_told_as_the_kernel_tells_it_and_leaves_nothing()
 
 /// Mutation: take a file that can't be removed for an end that failed.
 #[test]
-fn n31_a_socket_file_that_can_not_be_removed_is_told_of_with_its_path() {
+fn a_socket_file_that_can_not_be_removed_is_told_of_with_its_path() {
     if !can_inject() {
         return;
     }
