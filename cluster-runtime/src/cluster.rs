@@ -191,7 +191,7 @@ impl Cluster {
     /// into a thread of its own. One that is not ready yet has [`startup_timeout`](Cluster::startup_timeout) and one that is to leave
     /// `drain_timeout`, and no heartbeat. Time in which the primary itself stood still does not count.
     ///
-    ///  `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
+    /// `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
     pub fn heartbeat_timeout(mut self, time: Duration) -> Cluster {
         self.settings.heartbeat_timeout = time;
         self
