@@ -54,6 +54,7 @@
 //! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
+//! | SIGTTIN, SIGTTOU | One worker more, one worker less; see [`scale`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -167,8 +168,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
-//!   worker, a watch over workers that hang while they serve, socket activation.
+//! - Not built yet: upgrade in place, policies other than round robin, a watch over workers that hang while they serve, socket activation.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 

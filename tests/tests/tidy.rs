@@ -130,6 +130,8 @@ fn what_decides_neither_acts_nor_looks_at_the_clock() {
     let pure = [
         "primary/step.rs",
         "primary/reload.rs",
+        "primary/recycle.rs",
+        "primary/scale.rs",
         "primary/stop.rs",
         "primary/slot.rs",
         "primary/supervise.rs",
