@@ -209,7 +209,10 @@ impl Cluster {
     }
 
     /// After about so many requests a worker is replaced by a new one: a tenth less or more, so that those who began together do
-    /// not end together. The new one is ready before the old one drains. `CLUSTER_MAX_REQUESTS` overrides it.
+    /// not end together. The new one is ready before the old one drains, and if it fails the old one serves on. One after the
+    /// other: [`max_surge`](Cluster::max_surge) at once over the whole cluster, each slot once a second at most, none during a reload.
+    /// A request is what an HTTP server of the cluster answers; of a server on [`net`](crate::net), a connection counts as one when it
+    /// is done. No limit where nothing is said, and unclustered. `CLUSTER_MAX_REQUESTS` overrides it.
     pub fn max_requests(mut self, requests: u64) -> Cluster {
         self.settings.max_requests = Some(requests);
         self
@@ -217,21 +220,21 @@ impl Cluster {
 
     /// A worker that has more memory for itself alone than this, in bytes, is replaced by a new one, as with
     /// [`max_requests`](Cluster::max_requests). What it shares with others, such as what [`preload`](Cluster::preload) built, is
-    /// not counted. `CLUSTER_MAX_MEMORY` overrides it; there and in the attribute it is a text such as `"512MB"` or `"1GiB"`.
+    /// not counted. It is looked at every two seconds. No limit where nothing is said, and unclustered. `CLUSTER_MAX_MEMORY` overrides it; there and in the attribute it is a text such as `"512MB"` or `"1GiB"`.
     pub fn max_memory(mut self, bytes: u64) -> Cluster {
         self.settings.max_memory = Some(bytes);
         self
     }
 
-    /// A worker that is older than about this is replaced by a new one, as with [`max_requests`](Cluster::max_requests).
-    /// `CLUSTER_MAX_AGE` overrides it.
+    /// A worker that is older than about this, a tenth less or more, is replaced by a new one, as with
+    /// [`max_requests`](Cluster::max_requests). For ever where nothing is said, and unclustered. `CLUSTER_MAX_AGE` overrides it.
     pub fn max_age(mut self, age: Duration) -> Cluster {
         self.settings.max_age = Some(age);
         self
     }
 
-    /// How many new workers a reload starts at once, beside the old ones: 1 where nothing is said. More is faster, and
-    /// needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
+    /// How many new workers come at once, beside the old ones, in a reload or for workers that are worn
+    /// ([`max_requests`](Cluster::max_requests)): 1 where nothing is said. More is faster, and needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
     pub fn max_surge(mut self, workers: usize) -> Cluster {
         self.settings.max_surge = workers;
         self

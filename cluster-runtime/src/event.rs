@@ -169,7 +169,8 @@ pub enum Reason {
     /// It was asked to: by `disconnect`, [there](crate::Worker::disconnect) or [here](crate::ThisWorker::disconnect), or
     /// because the cluster stops.
     Asked,
-    /// A reload replaced it, and it has finished what it had.
+    /// Another has its place, by a reload or since it was worn ([`max_requests`](crate::Cluster::max_requests) and the like), and it has
+    /// finished what it had.
     Replaced,
     /// `main` returned, or the program exited, with status 0, unasked. Also what follows a SIGTERM to the worker alone.
     Finished,

@@ -55,6 +55,7 @@
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | SIGUSR2 | Upgrade in place: the program that is now on disk takes over this process, its sockets and its workers, which are replaced as in a reload. If it is not fit the one before goes on; see [`upgrade`] |
+//! | SIGTTIN, SIGTTOU | One worker more, one worker less; see [`scale`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -170,8 +171,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
-//!   worker, a watch over workers that hang while they serve.
+//! - Not built yet: policies other than round robin.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 

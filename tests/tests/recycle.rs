@@ -4,8 +4,8 @@ use std::time::Duration;
 use std::{env, process};
 
 use cluster_judge::{Class, Plan};
-use cluster_tests::client::{KeptAlive, Outcome, ask, attempt};
-use cluster_tests::{Cluster, Event, Signal};
+use cluster_tests::client::{Connection, KeptAlive, Outcome, ask, attempt};
+use cluster_tests::{Cluster, Event, Signal, forks};
 
 /// Where in the story this event of this worker is.
 fn at(cluster: &mut Cluster, name: &str, id: u64) -> usize {
@@ -84,6 +84,34 @@ fn each_request_counts_and_the_log_says_how_many() {
     assert_eq!(story.forks().count(), 2, "and no more than that: {story}");
 }
 
+/// Mutation: count it again when it ends.
+#[test]
+fn a_websocket_counts_once() {
+    let mut cluster = Cluster::of("judged").workers(1).env("CLUSTER_MAX_REQUESTS", 2).start();
+    let address = cluster.up(1);
+    for connection in 1..=2 {
+        let mut socket = Connection::to(&address);
+        let upgrade = "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket.write(upgrade.as_bytes()).expect("ask for a WebSocket");
+        // Three messages, `x` each, and the end.
+        for frame in [&[0x81, 0x81, 0, 0, 0, 0, b'x'][..]; 3] {
+            socket.write(frame).expect("send a message");
+        }
+        socket.write(&[0x88, 0x80, 0, 0, 0, 0]).expect("say that it is over");
+        assert!(socket.is_closed_within(Duration::from_secs(5)), "an answer to the end");
+        if connection == 1 {
+            // Longer than nobody is replaced for.
+            cluster.listen_for(Duration::from_millis(1200));
+            let births = cluster.story().forks().count();
+            cluster.check(births == 1, "it to count once");
+        }
+    }
+    cluster.logged("worker 1 has served 2 requests: worker 2 takes its place");
+    replaced(&mut cluster, 1, 2);
+    cluster.stop();
+}
+
 /// Mutation: count only what an HTTP server of ours serves.
 #[test]
 fn a_connection_of_ones_own_server_counts_when_it_is_done() {
@@ -111,6 +139,25 @@ fn a_worker_that_has_too_much_memory_is_replaced() {
     cluster.listen_for(Duration::from_millis(2500));
     let births = cluster.story().forks().count();
     cluster.check(births == 3, "the other to be left alone");
+    cluster.stop();
+}
+
+/// Mutation: count memory that is shared.
+#[test]
+fn memory_that_preload_built_is_not_a_workers_own() {
+    if !forks() {
+        return;
+    }
+    let mut cluster =
+        Cluster::of("preload").workers(2).env("TEST_BUILD", 150).env("CLUSTER_MAX_MEMORY", "100MB").start();
+    let address = cluster.up(2);
+    // Longer than until the first look.
+    cluster.listen_for(Duration::from_millis(2500));
+    let births = cluster.story().forks().count();
+    cluster.check(births == 2, "nobody to be replaced");
+    let greedy = ask(&address, "/leak/150").worker();
+    replaced(&mut cluster, greedy, 3);
+    cluster.up(2);
     cluster.stop();
 }
 
@@ -212,22 +259,35 @@ fn a_replacement_that_fails_leaves_the_old_one_serving_and_is_tried_again_later_
 
 /// Mutation: send replacements while a reload runs.
 #[test]
-fn a_reload_comes_first_and_makes_everybody_new() {
-    let mut cluster =
-        Cluster::of("waits").workers(2).env("TEST_WORKERS", 2).env("CLUSTER_MAX_REQUESTS", 2).start();
+fn while_a_reload_runs_nobody_is_replaced_for_being_worn() {
+    let mut cluster = Cluster::of("waits")
+        .workers(2)
+        .env("TEST_WORKERS", 2)
+        .env("CLUSTER_MAX_REQUESTS", 3)
+        .env("CLUSTER_MAX_SURGE", 2)
+        .start();
     let address = cluster.up(2);
     cluster.signal(Signal::HUP);
     cluster.said("worker 3 waits");
-    for _ in 0..6 {
+    cluster.said("worker 4 waits");
+    ask(&address, "/tell/3/go");
+    cluster.exit(1);
+    for _ in 0..8 {
         ask(&address, "/");
     }
-    ask(&address, "/tell/3/go");
-    cluster.said("worker 4 waits");
+    // Longer than nobody is replaced for.
+    cluster.listen_for(Duration::from_millis(1300));
+    let births = cluster.story().forks().count();
+    cluster.check(births == 4, "worker 3 to wait for its turn");
     ask(&address, "/tell/4/go");
     cluster.said("reload 2 ok");
-    let births: Vec<u64> = cluster.story().forks().map(|fork| fork.generation).collect();
-    cluster.check(births == [1, 1, 2, 2], "nobody of the old generation to be made new on the way");
-    cluster.stop();
+    cluster.logged("worker 3 has served");
+    assert_eq!((cluster.fork(5).slot, cluster.fork(5).generation), (0, 2));
+    cluster.said("worker 5 waits");
+    ask(&address, "/tell/5/go");
+    replaced(&mut cluster, 3, 5);
+    cluster.signal(Signal::TERM);
+    cluster.ends(0);
 }
 
 /// Mutation: let the one that is coming finish.

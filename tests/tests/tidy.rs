@@ -136,6 +136,8 @@ fn what_decides_neither_acts_nor_looks_at_the_clock() {
         "primary/saved/fleet.rs",
         "primary/saved/file.rs",
         "primary/saved/words.rs",
+        "primary/recycle.rs",
+        "primary/scale.rs",
         "primary/stop.rs",
         "primary/slot.rs",
         "primary/supervise.rs",

@@ -32,7 +32,7 @@ impl TcpStream {
         // Non-blocking from its first moment.
         let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket))?;
         let local = (!listener.ip().is_unspecified()).then_some(listener);
-        Ok(TcpStream { stream, peer, local, fresh: Some(Fresh::new()), _spent: permit.as_a_request() })
+        Ok(TcpStream { stream, peer, local, fresh: Some(Fresh::new()), _spent: permit.counted() })
     }
 
     /// Where it comes from; known without a system call.
@@ -70,7 +70,7 @@ impl UnixStream {
     pub(super) fn of(connection: Connection) -> io::Result<UnixStream> {
         let stream = std::os::unix::net::UnixStream::from(connection.socket);
         let stream = tokio::net::UnixStream::from_std(stream)?;
-        let spent = connection.permit.as_a_request();
+        let spent = connection.permit.counted();
         Ok(UnixStream { stream, fresh: Some(Fresh::new()), _spent: spent })
     }
 

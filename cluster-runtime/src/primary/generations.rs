@@ -127,7 +127,7 @@ impl Loop {
                 report::info(format_args!("SIGHUP: one more reload follows that of generation {generation}"))
             }
             None => report::info(format_args!(
-                "SIGHUP: reloading, as soon as no worker is left of a reload before"
+                "SIGHUP: reloading, as soon as nobody is left who was replaced before"
             )),
         }
     }

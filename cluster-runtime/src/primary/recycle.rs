@@ -37,15 +37,16 @@ impl Fleet {
         }
     }
 
-    /// Sends replacements for those who are worn, as many as may come at once: called at the end of each step. While a reload
-    /// runs, or waits for its turn, there are none: it makes everybody new.
+    /// Not while a reload or an upgrade runs, or waits for its turn: it makes everybody new.
+    fn may_recycle(&self) -> bool {
+        let soon = self.reloads.wanted || self.upgrades.under_way.is_some();
+        self.phase == Phase::Running && self.reloading().is_none() && !soon
+    }
+
+    /// Sends replacements for those who are worn, as many as may come at once: called at the end of each step.
     pub(super) fn recycle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.worn_at = None;
-        if self.phase != Phase::Running
-            || self.reloading().is_some()
-            || self.reloads.wanted
-            || self.upgrades.hold_reloads()
-        {
+        if !self.may_recycle() {
             return;
         }
         let mut all: Vec<_> = (0..self.slots.len()).filter_map(|slot| self.due(slot)).collect();

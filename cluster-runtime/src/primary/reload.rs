@@ -8,6 +8,8 @@
 //! Until a replacement is ready the slot is its holder's, and supervision goes on as if there were no reload: so a
 //! failure has nothing to undo. The next slot does not wait until an old worker has drained, which takes as long as its
 //! clients like; so as to keep no more than one generation of those, the next *reload* does wait.
+//!
+//! How one comes beside another holds for `recycle.rs` too, which replaces workers without a reload.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -68,7 +68,7 @@ pub(crate) struct Spent {
 
 impl Spent {
     /// What is done on it is the user's own, and it counts as one request itself.
-    pub(crate) fn as_a_request(mut self) -> Spent {
+    pub(crate) fn counted(mut self) -> Spent {
         self.counts = true;
         self
     }
