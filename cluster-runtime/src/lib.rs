@@ -54,6 +54,7 @@
 //! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
+//! | SIGUSR1 | Print what goes on: [`status`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
