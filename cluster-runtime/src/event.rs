@@ -148,6 +148,8 @@ pub struct Exit {
     pub(crate) reason: Reason,
     /// Its end was asked for, however it came.
     pub(crate) asked: bool,
+    /// It was told to finish, by whomever.
+    pub(crate) told: bool,
     pub(crate) lived: Duration,
     /// Of one that failed before it had served.
     pub(crate) said: String,
@@ -283,6 +285,7 @@ mod tests {
             reason,
             asked: reason == Reason::Asked,
             lived,
+            told: false,
             said: String::new(),
         };
         let ends = [

@@ -56,6 +56,7 @@
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | SIGUSR2 | Upgrade in place: the program that is now on disk takes over this process, its sockets and its workers, which are replaced as in a reload. If it is not fit the one before goes on; see [`upgrade`] |
 //! | SIGTTIN, SIGTTOU | One worker more, one worker less; see [`scale`] |
+//! | SIGUSR1 | Print what goes on: [`status`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!

@@ -111,3 +111,21 @@ fn s18_s19_s21_every_thread_of_a_worker_is_that_user_without_groups_and_capabili
     assert!(threads > 1, "there is a thread for the channel, and one that serves");
     cluster.stop();
 }
+
+/// Mutation: leave it at the error; say it for each worker.
+#[test]
+fn r24_a_primary_that_may_not_signal_its_workers_ends_them_by_their_channels() {
+    if !is_root() {
+        return;
+    }
+    let plan = Cluster::of("no_cap_kill").workers(2).env("CLUSTER_USER", "nobody");
+    let mut cluster = plan.env("CLUSTER_DRAIN_TIMEOUT", "200ms").start();
+    cluster.said("body 1");
+    cluster.said("body 2");
+    cluster.expect_log("without CAP_KILL");
+    cluster.expect_log("since its time was over");
+    cluster.signal(Signal::TERM);
+    let story = cluster.ends(0);
+    assert_eq!(story.exits().filter(|exit| exit.code == Some(0)).count(), 2, "{story}");
+    assert_eq!(story.log().filter(|line| line.contains("CAP_KILL")).count(), 1, "{story}");
+}

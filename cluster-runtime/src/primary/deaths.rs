@@ -1,11 +1,12 @@
 //! Deaths: a worker's, and the cluster's.
 
+use std::io;
 use std::time::Instant;
 
 use super::desk::Worker;
 use super::slot::Id;
 use super::step::{Failure, Input};
-use super::{Ending, Hint, Loop, Turn, hub};
+use super::{Ending, Hint, Loop, Turn, desk, hub};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
@@ -51,8 +52,32 @@ impl Loop {
         self.release_held(id)
     }
 
+    pub(super) fn signal(&mut self, id: Id, signal: Signal) {
+        let Some(Err(error)) = self.children.get(&id).map(|child| child.signal(signal.as_raw())) else {
+            return;
+        };
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            report::error(format_args!("sending {signal} to worker {}: {error}", id.0));
+            return;
+        }
+        if !std::mem::replace(&mut self.told_signals, true) {
+            report::error(format_args!(
+                "sending {signal} to worker {}: {error}: workers are another user's, and this process is without CAP_KILL. \
+                 They are told by their channels alone: one that was to be killed ends within a second, unless it is \
+                 stopped; give the primary CAP_KILL",
+                id.0
+            ));
+        }
+        if signal == Signal::KILL {
+            // At its end a worker ends, whatever its code does.
+            hub::close(id);
+            desk::order(Input::Closed { id });
+        }
+    }
+
     pub(super) fn stop_listening(&mut self) -> Turn {
-        self.door.close(&self.listeners, &mut self.lanes, &self.epoll);
+        let until = Instant::now() + self.settings.drain_timeout;
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, until);
         self.move_connections(Instant::now());
         self.nurseries.stop().into_iter().try_for_each(|id| self.not_to_be(id))
     }
@@ -112,7 +137,8 @@ impl Loop {
 /// Says how a worker ended.
 pub(super) fn tell_exit(worker: &Worker, exit: &Exit) {
     let (id, slot, pid) = (worker.id(), worker.slot(), worker.pid());
-    if matches!(exit.reason(), Reason::Asked | Reason::Replaced) {
+    // One that was sent a SIGTERM has done as it was told, too.
+    if matches!(exit.reason(), Reason::Asked | Reason::Replaced) || (exit.told && exit.code() == Some(0)) {
         report::info(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
     } else {
         report::error(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));

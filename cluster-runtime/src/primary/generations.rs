@@ -27,10 +27,7 @@ impl Loop {
         }
         match self.start_nursery(generation) {
             Err(Departure::Broken(error)) => {
-                // It may exist, and only not be watched.
-                let ended = self.nurseries.of(generation).map_or(Ok(()), |nursery| nursery.end_now());
                 self.nurseries.remove(generation);
-                ended?;
                 self.step(Input::Barren { generation, why: format!("could not be started: {error}") })
             }
             started => started,

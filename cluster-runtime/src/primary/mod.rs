@@ -174,6 +174,8 @@ pub(crate) struct Loop {
     resuming: Option<Result<(), String>>,
     /// Left by that other, to be ended.
     leavers: Vec<Child>,
+    /// That workers are another user's, and can't be sent signals.
+    told_signals: bool,
 }
 
 /// The signals that the primary lives by.
@@ -237,6 +239,7 @@ impl Loop {
             credentials,
             forks: BTreeMap::new(),
             told_threads: false,
+            told_signals: false,
             notify: Notify::from_environment(Instant::now()),
             strangers: Strangers::new(adopts, Instant::now()),
             upgrading,
@@ -321,17 +324,16 @@ impl Loop {
     /// In the primary: puts everything back as it was, so that the program may go on, or start again. Whoever is
     /// left, because the loop could not go on, is ended.
     pub(crate) fn close(mut self) -> io::Result<()> {
-        for child in self.children.values() {
-            child.end_now()?;
-        }
-        self.nurseries.end_now()?;
+        // Whoever can't be ended keeps nobody else, and hears of the end by its channel.
+        let ended = self.children.values().fold(Ok(()), |ended, child| ended.and(child.end_now()));
+        let ended = ended.and(self.nurseries.end_now());
         self.listeners.close();
         ask::end();
         self.outputs.finish();
         hub::close_all();
         own::clear();
         desk::close();
-        self.signals.restore()
+        ended.and(self.signals.restore())
     }
 
     /// Does what callbacks have asked for.
@@ -408,14 +410,6 @@ impl Loop {
         );
         if !self.door.is_closing() {
             self.lanes.end_all(id);
-        }
-    }
-
-    fn signal(&self, id: Id, signal: Signal) {
-        if let Some(child) = self.children.get(&id)
-            && let Err(error) = child.signal(signal.as_raw())
-        {
-            report::error(format_args!("sending {signal} to worker {}: {error}", id.0));
         }
     }
 

@@ -70,7 +70,7 @@ impl Nurseries {
 
     /// Ends all of them at once, and waits for that.
     pub(super) fn end_now(&self) -> io::Result<()> {
-        self.0.values().try_for_each(Nursery::end_now)
+        self.0.values().fold(Ok(()), |ended, nursery| ended.and(nursery.end_now()))
     }
 
     pub(super) fn are_gone(&self) -> bool {

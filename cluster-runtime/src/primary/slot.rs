@@ -179,14 +179,14 @@ impl Member {
         };
         let well = matches!(reason, Reason::Asked | Reason::Replaced | Reason::Finished);
         let said = if well || self.has_served(now) { String::new() } else { self.said.clone() };
-        Exit { status, reason, asked: self.asked, lived: now.duration_since(self.born), said }
+        let told = matches!(self.life, Life::Draining { told: true, .. });
+        Exit { status, reason, asked: self.asked, told, lived: now.duration_since(self.born), said }
     }
 
     /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.
     pub(crate) fn is_blameless(&self, exit: &Exit, now: Instant) -> bool {
         let killed_from_outside = exit.reason == Reason::Killed && exit.signal() == Some(Signal::KILL);
-        let told =
-            matches!(self.life, Life::Draining { told: true, .. }) && !self.stalled && exit.code() == Some(0);
+        let told = exit.told && !self.stalled && exit.code() == Some(0);
         self.has_served(now) || killed_from_outside || told
     }
 }

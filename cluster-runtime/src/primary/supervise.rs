@@ -119,6 +119,7 @@ mod tests {
             reason,
             asked,
             lived: Duration::ZERO,
+            told: false,
             said: String::new(),
         };
         let ends = [

@@ -74,8 +74,8 @@ fn a_reload_that_fails_tells_what_the_new_worker_said_last() {
     }
 }
 
-/// Mutation: have it print to the primary's at once when it is told to, before what is in the pipe; do not hold others back
-/// meanwhile; close the pipe when it is ready.
+/// Mutation: have it print to the primary's at once when it is told to, and leave what is in the pipe to the primary; close the
+/// pipe when it is ready.
 #[test]
 fn one_that_is_ready_prints_by_itself_and_all_in_order() {
     let mut cluster = Cluster::of("speaks").env("TEST_LINES", 40_000).start();

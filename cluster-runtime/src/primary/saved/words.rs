@@ -15,9 +15,11 @@ pub(super) struct Exit {
     reason: String,
     asked: bool,
     lived: Duration,
-    /// Since version 2.
+    /// Since version 2, and what follows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     said: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -58,6 +60,7 @@ impl From<&event::Exit> for Exit {
             status,
             reason: word.to_owned(),
             asked: exit.asked,
+            told: exit.told,
             lived: exit.lived,
             said: exit.said.clone(),
         }
@@ -75,7 +78,14 @@ impl From<&Exit> for event::Exit {
         };
         let known = REASONS.iter().find(|(_, word)| *word == exit.reason);
         let reason = known.map_or(Reason::Failed, |(reason, _)| *reason);
-        event::Exit { status, reason, asked: exit.asked, lived: exit.lived, said: exit.said.clone() }
+        event::Exit {
+            status,
+            reason,
+            asked: exit.asked,
+            told: exit.told,
+            lived: exit.lived,
+            said: exit.said.clone(),
+        }
     }
 }
 
