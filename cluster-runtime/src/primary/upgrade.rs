@@ -130,6 +130,10 @@ impl Fleet {
 
     /// Begins the one that waits, if it may: as a reload, not while somebody is left over of one before.
     pub(super) fn begin_upgrade(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.is_over() {
+            // Everybody was told to leave, and nobody is left to go on with.
+            return self.end_upgrade(Some(UpgradeFailure::Stopped), now, out);
+        }
         if self.reloading().is_some() || self.somebody_is_left_over() {
             return;
         }
@@ -306,3 +310,11 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "upgrade_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "upgrade_properties.rs"]
+mod properties;

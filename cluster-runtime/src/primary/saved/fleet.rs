@@ -237,8 +237,14 @@ impl Fleet {
             }
         }
         let upgrade = self.upgrade.as_ref().map_or(self.generation, |upgrade| upgrade.generation);
-        if !(1..=self.last_generation).contains(&self.generation) || upgrade > self.last_generation {
+        let known = 1..=self.last_generation;
+        if !known.contains(&self.generation) || !known.contains(&upgrade) {
             return bad(format!("generations {} and {upgrade} of {}", self.generation, self.last_generation));
+        }
+        // More than anybody counts up to, and to be counted on from.
+        let last = self.last_id.max(self.last_generation);
+        if last > u64::MAX / 2 {
+            return bad(format!("a number {last} was given out"));
         }
         Ok(())
     }
@@ -274,7 +280,7 @@ impl step::Fleet {
                 Some(Failure::NobodyLeft { exit }) => Some(exit.into()),
                 _ => None,
             },
-            upgrade: under_way.map(|upgrade| Upgrade {
+            upgrade: under_way.filter(|upgrade| upgrade.generation != 0).map(|upgrade| Upgrade {
                 generation: upgrade.generation,
                 took: now.ago(upgrade.began),
                 failed: match &upgrade.stage {
