@@ -348,3 +348,7 @@ impl step::Fleet {
         Ok(fleet)
     }
 }
+
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+pub(super) mod tests;
