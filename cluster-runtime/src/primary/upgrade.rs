@@ -85,15 +85,6 @@ impl Upgrades {
 }
 
 impl Fleet {
-    /// The generation that an upgrade is to make, while it is checked, executed or proves itself.
-    pub(crate) fn upgrading(&self) -> Option<u64> {
-        self.upgrades
-            .under_way
-            .as_ref()
-            .map(|upgrade| upgrade.generation)
-            .filter(|generation| *generation != 0)
-    }
-
     /// Whether [`Input::Quiet`](super::step::Input::Quiet) would have an image executed: nobody's birth is under way.
     pub(crate) fn awaits_quiet(&self) -> bool {
         let stage = self.upgrades.under_way.as_ref().map(|upgrade| &upgrade.stage);
