@@ -112,7 +112,6 @@ fn p112_a_hundred_requests_that_are_held_over_an_upgrade_end_where_they_began() 
     cluster.stop();
 }
 
-
 /// Connections that lie unread before a worker which stands still come to the new ones.
 ///
 /// Mutation: leave out `rx` of the lanes; do not read back what an adopted worker has not read.

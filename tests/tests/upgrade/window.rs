@@ -48,7 +48,11 @@ fn p145_a_stop_in_the_window_is_a_graceful_stop() {
         disk.let_go();
         let story = cluster.ends(0);
         assert!(story.exits().all(|exit| exit.code == Some(0)), "{story}");
-        assert!(story.events().any(|event| matches!(event, Event::Said(line) if line.contains("the cluster stops"))));
+        assert!(
+            story
+                .events()
+                .any(|event| matches!(event, Event::Said(line) if line.contains("the cluster stops")))
+        );
     }
 }
 
@@ -63,7 +67,15 @@ fn p145_a_storm_of_signals_ends_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let (primary, over) = (cluster.pid(), Arc::clone(&stop));
     let storm = thread::spawn(move || {
-        let signals = [Signal::HUP, Signal::USR1, Signal::CHILD, Signal::PIPE, Signal::WINCH, Signal::USR2, Signal::CONT];
+        let signals = [
+            Signal::HUP,
+            Signal::USR1,
+            Signal::CHILD,
+            Signal::PIPE,
+            Signal::WINCH,
+            Signal::USR2,
+            Signal::CONT,
+        ];
         let mut sent = 0;
         while !over.load(Ordering::Relaxed) {
             process::signal(primary, signals[sent % signals.len()]);
