@@ -26,6 +26,7 @@ pub mod serve;
 pub mod service;
 pub mod sockets;
 mod story;
+pub mod upgrades;
 mod wait;
 
 pub use plan::{Plan, by_exec, can_inject, can_run, forks, is_root};

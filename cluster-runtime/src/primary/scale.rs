@@ -112,7 +112,7 @@ impl Fleet {
     /// Fills those whose time has come.
     pub(super) fn refill(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) && !self.upgrades.postpone_births() {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
                 let id = self.ids.next();
                 self.fill(id, Member::unborn(slot, self.generation(), false, now), out);
             }

@@ -344,8 +344,7 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let postponed = self.upgrades.postpone_births();
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at.filter(|_| !postponed));
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
         let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end());
         let others = others.chain(self.worn_at).chain(self.heart_deadline());
         self.members.values().filter_map(Member::deadline).chain(others).min()

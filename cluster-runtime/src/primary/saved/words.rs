@@ -37,16 +37,32 @@ pub(super) enum Failure {
     Image(String),
 }
 
-const REASONS: [(Reason, &str); 8] = [
-    (Reason::Asked, "asked"),
-    (Reason::Replaced, "replaced"),
-    (Reason::Finished, "finished"),
-    (Reason::Failed, "failed"),
-    (Reason::NotStarted, "not started"),
-    (Reason::Killed, "killed"),
-    (Reason::TimedOut, "timed out"),
-    (Reason::Stalled, "stalled"),
-];
+/// Whoever adds a reason is asked for its word here.
+fn word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Asked => "asked",
+        Reason::Replaced => "replaced",
+        Reason::Finished => "finished",
+        Reason::Failed => "failed",
+        Reason::NotStarted => "not started",
+        Reason::Killed => "killed",
+        Reason::TimedOut => "timed out",
+        Reason::Stalled => "stalled",
+    }
+}
+
+fn reason(word: &str) -> Reason {
+    match word {
+        "asked" => Reason::Asked,
+        "replaced" => Reason::Replaced,
+        "finished" => Reason::Finished,
+        "not started" => Reason::NotStarted,
+        "killed" => Reason::Killed,
+        "timed out" => Reason::TimedOut,
+        "stalled" => Reason::Stalled,
+        _ => Reason::Failed,
+    }
+}
 
 impl From<&event::Exit> for Exit {
     fn from(exit: &event::Exit) -> Exit {
@@ -55,15 +71,9 @@ impl From<&event::Exit> for Exit {
             ExitStatus::Signal(signal) => Status::Signal(signal.as_raw()),
             ExitStatus::Unknown => Status::Unknown,
         };
-        let word = REASONS.iter().find(|(reason, _)| *reason == exit.reason).map_or("", |(_, word)| word);
-        Exit {
-            status,
-            reason: word.to_owned(),
-            asked: exit.asked,
-            told: exit.told,
-            lived: exit.lived,
-            said: exit.said.clone(),
-        }
+        let word = word(exit.reason).to_owned();
+        let said = exit.said.clone();
+        Exit { status, reason: word, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 
@@ -76,16 +86,9 @@ impl From<&Exit> for event::Exit {
             }
             Status::Unknown => ExitStatus::Unknown,
         };
-        let known = REASONS.iter().find(|(_, word)| *word == exit.reason);
-        let reason = known.map_or(Reason::Failed, |(reason, _)| *reason);
-        event::Exit {
-            status,
-            reason,
-            asked: exit.asked,
-            told: exit.told,
-            lived: exit.lived,
-            said: exit.said.clone(),
-        }
+        let reason = reason(&exit.reason);
+        let said = exit.said.clone();
+        event::Exit { status, reason, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 
