@@ -102,7 +102,8 @@ fn p95_p104_twenty_upgrades_change_nothing_of_the_circumstances() {
         upgrade(&mut cluster, generation);
         let now = circumstances(primary);
         for (before, now) in before.iter().zip(&now) {
-            let told = |(name, value): &(&str, Vec<u8>)| format!("{name}: {}", String::from_utf8_lossy(value));
+            let told =
+                |(name, value): &(&str, Vec<u8>)| format!("{name}: {}", String::from_utf8_lossy(value));
             assert_eq!(told(before), told(now), "after upgrade {generation}");
         }
     }
@@ -116,13 +117,8 @@ fn p95_p104_twenty_upgrades_change_nothing_of_the_circumstances() {
 #[test]
 fn p144_workers_survive_the_exec_twenty_times() {
     let disk = Disk::of("p144");
-    let mut cluster = disk
-        .plan("successor")
-        .workers(4)
-        .env("CLUSTER_RUNTIME", "multi_thread")
-        .env("CLUSTER_THREADS", 2)
-        .env("CLUSTER_MAX_SURGE", 4)
-        .start();
+    let mut cluster =
+        disk.plan("successor").workers(4).env("CLUSTER_THREADS", 2).env("CLUSTER_MAX_SURGE", 4).start();
     cluster.up(4);
     disk.hold(cluster.pid());
     for generation in 2..=21 {
@@ -140,7 +136,8 @@ fn p144_workers_survive_the_exec_twenty_times() {
             (held == turn).then_some(())
         });
         for pid in &before {
-            let alive = process::state(*pid).is_some_and(|(state, parent)| state != 'Z' && parent == cluster.pid());
+            let alive =
+                process::state(*pid).is_some_and(|(state, parent)| state != 'Z' && parent == cluster.pid());
             cluster.check(alive, &format!("process {pid} to live through the exec"));
         }
         disk.let_go();
@@ -185,7 +182,8 @@ fn each_program_has_a_nursery_of_its_own() {
         let children = process::children_of(cluster.pid()).len();
         cluster.check(children == 3, &format!("two workers and a nursery, and not {children} children"));
     }
-    let preloads = cluster.story().events().filter(|event| format!("{event:?}").contains("preload in ")).count();
+    let preloads =
+        cluster.story().events().filter(|event| format!("{event:?}").contains("preload in ")).count();
     assert_eq!(preloads, 4);
     cluster.stop();
 }
