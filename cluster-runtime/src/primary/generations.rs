@@ -92,7 +92,7 @@ impl Loop {
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
         // One that is refused is told of, too, and the other goes on.
-        if self.fleet.upgrading().is_none() {
+        if !self.fleet.is_upgrading() {
             self.upgrading.end();
         }
         self.keep_current()?;
