@@ -51,6 +51,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/fork", web::get().to(|| order(Order::Fork)))
         .route("/reload", web::get().to(|| order(Order::Reload)))
         .route("/scale/{workers}", web::get().to(|workers: web::Path<usize>| order(Order::Scale(*workers))))
+        .route("/upgrade", web::get().to(|| order(Order::Upgrade)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
         .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))

@@ -90,7 +90,10 @@ impl Loop {
             Ok(()) | Err(UpgradeFailure::Stopped) => report::info(format_args!("upgrade: {outcome}")),
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
-        self.upgrading.end();
+        // One that is refused is told of, too, and the other goes on.
+        if !self.fleet.is_upgrading() {
+            self.upgrading.end();
+        }
         self.keep_current()?;
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);

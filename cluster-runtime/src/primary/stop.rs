@@ -9,9 +9,34 @@
 
 use std::time::Instant;
 
-use super::slot::Life;
-use super::step::{Effect, Failure, Fleet, Phase};
-use crate::event::Signal;
+use super::slot::{Id, Life};
+use super::step::{Effect, Fleet};
+use crate::event::{Exit, Signal};
+
+/// Why the cluster ended other than by being asked to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// Nobody of the first generation was ever ready.
+    NotStarted { id: Id, exit: Exit },
+    /// Too many unproven deaths within the window.
+    GaveUp { deaths: u32, exit: Exit },
+    /// It was told to stop at once.
+    Stopped { signal: Signal },
+    /// Nobody is left, and this one did not end well.
+    NobodyLeft { exit: Exit },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    Running,
+    /// Told to stop: all goes on until then, but for reloads.
+    PreDrain {
+        until: Instant,
+    },
+    Stopping,
+    /// Everybody was sent SIGKILL.
+    StoppingNow,
+}
 
 impl Fleet {
     /// Whether it was told to stop, in whatever way; workers that serve may yet do so for a while.
