@@ -92,10 +92,13 @@ impl Loop {
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
         // One that is refused is told of, too, and the other goes on.
-        if self.fleet.upgrading().is_none() {
+        if !self.fleet.is_upgrading() {
             self.upgrading.end();
         }
-        self.keep_current()?;
+        // It may have been refused since a reload runs, which has a nursery of its own.
+        if self.fleet.reloading().is_none() {
+            self.keep_current()?;
+        }
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);
         Ok(())

@@ -85,6 +85,11 @@ impl Upgrades {
 }
 
 impl Fleet {
+    /// Whether one is under way, however far.
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.upgrades.under_way.is_some()
+    }
+
     /// Whether [`Input::Quiet`](super::step::Input::Quiet) would have an image executed: nobody's birth is under way.
     pub(crate) fn awaits_quiet(&self) -> bool {
         let stage = self.upgrades.under_way.as_ref().map(|upgrade| &upgrade.stage);
