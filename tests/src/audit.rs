@@ -138,7 +138,7 @@ impl Cluster {
             if !shared && still.iter().any(|inode| self.audit.listeners.contains(inode)) {
                 self.fail(&format!("{address} is still listened on"));
             }
-            if address.strip_prefix("unix:").is_some_and(|path| Path::new(path).exists()) {
+            if !shared && address.strip_prefix("unix:").is_some_and(|path| Path::new(path).exists()) {
                 self.fail(&format!("the socket file of {address} is still there"));
             }
         }

@@ -10,6 +10,7 @@
 pub mod announce;
 mod audit;
 pub mod channel;
+pub mod claims;
 pub mod client;
 pub mod control;
 pub mod echo;

@@ -1,0 +1,192 @@
+//! Deploys that come to nothing: it is told why, and what served serves on.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::Claim;
+use super::site::{Site, WORKERS};
+use crate::story::{Event, Story};
+
+/// What came of one of them.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What was deployed.
+    pub deploy: String,
+    /// What the cluster said of it.
+    pub told: String,
+    /// How many requests were asked meanwhile.
+    pub requests: u64,
+    /// How many connections were harmed meanwhile.
+    pub harmed: usize,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deploy {
+    /// What is wrong with it.
+    pub what: &'static str,
+    /// How it is made.
+    pub make: Make,
+    /// A part of what has to be told of it, also in the log.
+    pub told: &'static str,
+    /// What else is in the log, such as the program's own words.
+    pub logged: &'static [&'static str],
+}
+
+/// What is in the place of the program.
+#[derive(Clone, Copy, Debug)]
+pub enum Make {
+    /// The fixture `broken`, which fails in this way. `PORT` is one that is in use.
+    Broken(&'static str),
+    /// A file with this text.
+    Text(&'static str),
+    /// Another program.
+    Program(&'static str),
+    /// Nothing.
+    Missing,
+    /// A good program that nobody may execute.
+    Forbidden,
+    /// The first half of a good program.
+    Half,
+}
+
+/// Those of which an upgrade has to tell; the new worker is always the second one's successor.
+pub const UPGRADES: [Deploy; 0] = [];
+
+/// What a panic of the fixture prints.
+const PANIC: &[&str] = &["panicked at", "a bug in the new code"];
+
+/// Those which a reload can meet: the program is the same, what it reads is not.
+pub const RELOADS: [Deploy; 7] = [
+    broken("a worker that exits", "main exits", "exited with status 1", &[]),
+    broken("a worker that panics", "main panics", "exited with status 101", PANIC),
+    broken("a worker that is never ready", "main hangs", "since its time was over", &[]),
+    broken("a worker that segfaults", "main segfaults", "was killed by SIGSEGV", &[]),
+    broken(
+        "a worker that binds a port in use",
+        "main PORT",
+        "exited with status 101",
+        &["panicked at", "Address already in use"],
+    ),
+    broken("preload panics", "preload panics", "the nursery exited with status 101", PANIC),
+    broken("preload hangs", "preload hangs", "was not done in time", &[]),
+];
+
+const fn broken(
+    what: &'static str,
+    how: &'static str,
+    told: &'static str,
+    logged: &'static [&'static str],
+) -> Deploy {
+    Deploy { what, make: Make::Broken(how), told, logged }
+}
+
+/// How long a new worker has, in these.
+const STARTUP: &str = "3s";
+
+/// Each of these, by SIGUSR2 to a good program.
+#[must_use]
+pub fn broken_deploys(deploys: &[Deploy], at_least: Duration) -> Claim {
+    let site = Site::open("judged", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
+    let good = site.release("judged_next");
+    fails(site, deploys, "upgrade", Signal::USR2, at_least, |site, deploy, kind| {
+        site.deploy(&good);
+        make(site, deploy, kind);
+    })
+}
+
+/// Each of these, by SIGHUP to a program that was good when it was started.
+#[must_use]
+pub fn broken_reloads(deploys: &[Deploy], at_least: Duration) -> Claim {
+    let site = Site::open("broken", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
+    fails(site, deploys, "reload", Signal::HUP, at_least, |site, _, kind| set(site, kind))
+}
+
+fn fails(
+    mut site: Site,
+    deploys: &[Deploy],
+    name: &str,
+    signal: Signal,
+    at_least: Duration,
+    mut deploy: impl FnMut(&mut Site, Make, &str),
+) -> Claim {
+    site.cluster.expect_log(&format!("{name}: "));
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port that is in use");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let before = site.builds();
+    let mut told = Vec::new();
+    let mut faults = Vec::new();
+    for one in deploys {
+        let kind =
+            if let Make::Broken(kind) = one.make { kind.replace("PORT", &taken) } else { String::new() };
+        let (requests, harmed) = (site.verdict().requests(), site.verdict().harmed().len());
+        [one.told].iter().chain(one.logged).for_each(|part| site.cluster.expect_log(part));
+        deploy(&mut site, one.make, &kind);
+        let ended = outcomes(site.cluster.story(), name).len();
+        site.cluster.signal(signal);
+        let outcome = site.cluster.until(&format!("the {name} to end: {}", one.what), |story| {
+            outcomes(story, name).get(ended).cloned()
+        });
+        site.served();
+        let verdict = site.verdict();
+        let (requests, harmed) = (verdict.requests() - requests, verdict.harmed().len() - harmed);
+        if !outcome.contains(" failed: ") || !outcome.contains(one.told) {
+            faults.push(format!("{}: {name} {outcome}", one.what));
+        }
+        let builds = site.builds();
+        if builds != before {
+            faults.push(format!("{}: {builds:?} serve after it", one.what));
+        }
+        told.push(Told { deploy: one.what.to_owned(), told: outcome, requests, harmed });
+    }
+    site.last(at_least);
+    let mut claim = Claim::clean(format!("{} broken {name}s", deploys.len()), site.judge());
+    claim.faults.append(&mut faults);
+    claim.told = told;
+    site.close();
+    claim
+}
+
+/// How reloads or upgrades ended, in order: `2 failed: …`.
+fn outcomes(story: &Story, name: &str) -> Vec<String> {
+    let said = story.events().filter_map(|event| match event {
+        Event::Said(line) => line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned),
+        _ => None,
+    });
+    said.collect()
+}
+
+/// Puts it in the place of the program.
+fn make(site: &Site, what: Make, kind: &str) {
+    let wrong = site.file("wrong");
+    let _ = fs::remove_file(&wrong);
+    let write = |bytes: &[u8], mode| {
+        fs::write(&wrong, bytes).expect("write a file");
+        fs::set_permissions(&wrong, Permissions::from_mode(mode)).expect("set its mode");
+    };
+    match what {
+        Make::Missing => return fs::remove_file(site.program()).expect("remove the program"),
+        Make::Program(path) => return site.point_to(Path::new(path)),
+        Make::Broken(_) => {
+            set(site, kind);
+            return site.deploy(&site.release("broken"));
+        }
+        Make::Text(text) => write(text.as_bytes(), 0o755),
+        Make::Forbidden => write(&fs::read(site.program()).expect("read the program"), 0o644),
+        Make::Half => {
+            let whole = fs::read(site.program()).expect("read the program");
+            write(&whole[..whole.len() / 2], 0o755);
+        }
+    }
+    site.deploy(&wrong);
+}
+
+/// Tells the fixture `broken` how to fail.
+fn set(site: &Site, kind: &str) {
+    fs::write(site.file("kind"), kind).expect("write what is to fail");
+}
