@@ -142,6 +142,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("on_output", Takes::Function, "printed"),
     ("on_exit", Takes::Function, "goodbye"),
     ("on_reload", Takes::Function, "reloaded"),
+    ("on_upgrade", Takes::Function, "upgraded"),
     ("crate", Takes::Crate, "\"my_crate::cluster\""),
 ];
 

@@ -54,7 +54,7 @@ fn every_argument() {
         preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
         on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_message_with = received,
         on_ask = answer, on_disconnect = disconnected, on_output = printed,
-        on_exit = goodbye, on_reload = reloaded, crate = "my::cluster",
+        on_exit = goodbye, on_reload = reloaded, on_upgrade = upgraded, crate = "my::cluster",
     };
     assert_snapshot!(page(
         args,

@@ -115,6 +115,7 @@ mod values;
 /// | `on_disconnect` | `fn(cluster::Worker)` | in the primary, when its channel is closed | `cluster.on('disconnect')` |
 /// | `on_exit` | `fn(cluster::Worker, cluster::Exit)` | in the primary, when it is dead and reaped | `cluster.on('exit')` |
 /// | `on_reload` | `fn(cluster::Reload)` | in the primary, when a reload has succeeded, or has failed and left the old workers where they were | – |
+/// | `on_upgrade` | `fn(cluster::Upgrade)` | in the primary of the program that goes on, when an upgrade has succeeded, or has failed and left the program before it in place | – |
 ///
 /// The primary is one thread: a callback that takes long holds up everything else that it does.
 ///

@@ -15,6 +15,8 @@ use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Sp
 use crate::end::End;
 use crate::event::{Address, Exit};
 use crate::ipc::birth::{self, Birth};
+use crate::ipc::check;
+use crate::primary::adopt::{self, Handed};
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Worker};
 use crate::primary::lines::Line;
@@ -27,6 +29,7 @@ use crate::role::{self, Process};
 use crate::settings;
 use crate::sys::credentials::Credentials;
 use crate::sys::{inherited, process, signal};
+use crate::upgrade::Upgrade;
 use crate::worker::{self, ThisWorker};
 
 /// A cluster, before it starts: what `#[cluster::main]` writes, for those who write it by hand.
@@ -332,6 +335,12 @@ impl Cluster {
         self
     }
 
+    /// See [`Primary::on_upgrade`].
+    pub fn on_upgrade(mut self, callback: impl FnMut(Upgrade) + Send + 'static) -> Cluster {
+        self.callbacks.on_upgrade(callback);
+        self
+    }
+
     /// Starts it. To the cluster what fork(2) is to a process: returns in each worker when it is born, and in the
     /// process that called it when all is over. To be called on the main thread, before any other exists: else workers are
     /// started by exec.
@@ -349,8 +358,13 @@ impl Cluster {
             Ok(born) => born,
             Err(error) => return Role::Primary(broken(&error)),
         };
+        let (asked, handed) = match check::take().and_then(|asked| Ok((asked, adopt::find()?))) {
+            Ok(found) => found,
+            Err(error) => return Role::Primary(broken(&error)),
+        };
         // Before anything of ours is open.
         if born.is_none()
+            && handed.is_none()
             && let Err(error) = inherited::note()
         {
             return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
@@ -361,6 +375,16 @@ impl Cluster {
             // As after a fork: what the callbacks hold is the primary's.
             std::mem::forget((callbacks, setup));
             return be_fresh(birth, channel, settings, preloads);
+        }
+        if let Some(asked) = asked {
+            let found = could_take_over(settings, &asked);
+            asked.answer(found)
+        }
+        if let Some(handed) = handed {
+            return match take_over(settings, callbacks, setup, preloads, handed) {
+                Ok(role) => role,
+                Err(error) => Role::Primary(broken(&error)),
+            };
         }
         let settings = match settings {
             Ok(settings) => settings,
@@ -400,11 +424,57 @@ fn clustered(
     callbacks: Primary,
     preloads: Option<Preloads>,
 ) -> io::Result<Role> {
-    settings.fork.check()?;
-    let credentials = Credentials::of(settings.user.as_deref(), settings.group.as_deref())?;
+    let credentials = check_settings(&settings)?;
     signal::expect_children()?;
     process::raise_open_files()?;
-    let mut primary = Loop::new(settings.clone(), ids, callbacks, preloads, credentials.clone())?;
+    let primary = Loop::new(settings.clone(), ids, callbacks, preloads, credentials.clone())?;
+    run(primary, settings, credentials)
+}
+
+/// What they name, and can only be looked up.
+fn check_settings(settings: &Settings) -> io::Result<Option<Credentials>> {
+    settings.fork.check()?;
+    Credentials::of(settings.user.as_deref(), settings.group.as_deref())
+}
+
+/// In a program that is asked: the version of the state that it writes, or what is in the way.
+fn could_take_over(settings: Result<Settings, BadSetting>, asked: &check::Asked) -> Result<u32, String> {
+    let settings = fit(settings)?;
+    check_settings(&settings).map_err(|error| error.to_string())?;
+    adopt::could_read(&asked.state)?;
+    Ok(adopt::VERSION)
+}
+
+fn fit(settings: Result<Settings, BadSetting>) -> Result<Settings, String> {
+    match settings {
+        Ok(settings) if settings.workers == Workers::Count(0) => {
+            Err("it would run unclustered: CLUSTER_WORKERS or `workers` is 0".to_owned())
+        }
+        settings => settings.map_err(|error| error.to_string()),
+    }
+}
+
+/// In a new image of the primary.
+fn take_over(
+    settings: Result<Settings, BadSetting>,
+    callbacks: Primary,
+    setup: Option<Setup>,
+    preloads: Option<Preloads>,
+    handed: Handed,
+) -> io::Result<Role> {
+    role::turn_into(Process::Primary);
+    let fit = fit(settings)
+        .and_then(|settings| Ok((check_settings(&settings).map_err(|error| error.to_string())?, settings)));
+    let (credentials, settings) = match fit {
+        Ok(fit) => fit,
+        Err(why) => return Err(handed.go_back(&why)),
+    };
+    let mut primary = Loop::take_over(settings.clone(), callbacks, preloads, credentials.clone(), handed)?;
+    primary.set_up(setup);
+    run(primary, settings, credentials)
+}
+
+fn run(mut primary: Loop, settings: Settings, credentials: Option<Credentials>) -> io::Result<Role> {
     let ending = match primary.run() {
         Ok(ending) => ending,
         Err(Departure::Broken(error)) => {

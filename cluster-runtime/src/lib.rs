@@ -54,6 +54,7 @@
 //! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
+//! | SIGUSR2 | Upgrade in place: the program that is now on disk takes over this process, its sockets and its workers, which are replaced as in a reload. If it is not fit the one before goes on; see [`upgrade`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -199,6 +200,7 @@ mod settings;
 mod sys;
 #[cfg(feature = "tonic")]
 pub mod tonic;
+mod upgrade;
 mod worker;
 
 pub use self::cluster::{Cluster, Preloaded, Role};
@@ -213,12 +215,13 @@ pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{
-    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, reload, workers,
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, last_upgrade, reload, upgrade, workers,
 };
 pub use self::primary::lines::{Line, Stream};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;
+pub use self::upgrade::{Upgrade, UpgradeFailure};
 pub use self::worker::inbox::Messages;
 pub use self::worker::question::{Answering, Question, Questions};
 pub use self::worker::say::Relayed;

@@ -3,7 +3,7 @@
 use std::process;
 use std::time::Duration;
 
-use ::cluster::{Address, Exit, Primary, Reload, Signal, Worker};
+use ::cluster::{Address, Exit, Primary, Reload, Signal, Upgrade, Worker};
 use serde::{Deserialize, Serialize};
 
 /// What a worker's message asks the primary for. The test gives orders over HTTP, to any worker; see
@@ -24,6 +24,8 @@ pub enum Order {
     DisconnectAll,
     /// `cluster::reload()`.
     Reload,
+    /// `cluster::upgrade()`.
+    Upgrade,
     /// End the primary's process at once, with this code.
     ExitPrimary(i32),
     /// End it by SIGABRT.
@@ -44,6 +46,7 @@ pub fn events(primary: &mut Primary) {
     primary.on_disconnect(disconnect);
     primary.on_exit(exit);
     primary.on_reload(reload);
+    primary.on_upgrade(upgrade);
 }
 
 /// `fork 1 slot 0 pid 123 generation 1 state none`
@@ -83,6 +86,7 @@ pub fn message(worker: Worker, order: Order) {
         }
         Order::DisconnectAll => ::cluster::disconnect(),
         Order::Reload => ::cluster::reload(),
+        Order::Upgrade => ::cluster::upgrade(),
         Order::ExitPrimary(code) => process::exit(code),
         Order::AbortPrimary => process::abort(),
     }
@@ -126,6 +130,15 @@ pub fn reload(outcome: Reload) {
     match outcome.result() {
         Ok(()) => println!("reload {} ok", outcome.generation()),
         Err(failure) => println!("reload {} failed: {failure}", outcome.generation()),
+    }
+}
+
+/// `upgrade 2 ok`, or `upgrade 2 failed: …`; what is kept of it is the same.
+pub fn upgrade(outcome: Upgrade) {
+    assert_eq!(::cluster::last_upgrade().as_ref(), Some(&outcome));
+    match outcome.result() {
+        Ok(()) => println!("upgrade {} ok", outcome.generation()),
+        Err(failure) => println!("upgrade {} failed: {failure}", outcome.generation()),
     }
 }
 

@@ -130,6 +130,11 @@ fn what_decides_neither_acts_nor_looks_at_the_clock() {
     let pure = [
         "primary/step.rs",
         "primary/reload.rs",
+        "primary/upgrade.rs",
+        "primary/leave.rs",
+        "primary/saved/fleet.rs",
+        "primary/saved/file.rs",
+        "primary/saved/words.rs",
         "primary/stop.rs",
         "primary/slot.rs",
         "primary/supervise.rs",

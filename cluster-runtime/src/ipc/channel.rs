@@ -14,6 +14,8 @@ use super::message::PROTOCOL;
 use crate::error::SendError;
 use crate::sys::scm;
 
+pub(crate) mod saved;
+
 /// How many bytes may wait for a slow reader before a user's message is refused.
 pub(crate) const MAX_BACKLOG: usize = 2 * MAX_BODY;
 
@@ -30,7 +32,7 @@ const MOST_OWN_FDS: usize = 2048;
 pub(crate) const REST: Duration = Duration::from_millis(20);
 
 /// Told, beside the version, to whoever speaks another.
-const BUILD: &str = concat!("cluster ", env!("CARGO_PKG_VERSION"));
+pub(crate) const BUILD: &str = concat!("cluster ", env!("CARGO_PKG_VERSION"));
 
 /// Where an answer goes: the bytes of it, or in words why there is none.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Encoded, String>) -> Result<(), SendError> + Send>;

@@ -34,6 +34,9 @@ pub(crate) enum Kind {
     Relay = 6,
     /// To a process that does not know yet that it is a worker. Only ever the first.
     Birth = 7,
+    /// To a process that is asked whether it could take the primary's place, and its answer. Only ever the first, and the
+    /// last.
+    Check = 8,
 }
 
 /// The slot in a [`Kind::Relay`] to all other workers.
@@ -97,7 +100,7 @@ impl Head {
     }
 
     fn decode(kind: u8, to: u16, number: u64) -> Result<Head, Broken> {
-        const KINDS: [Kind; 8] = [
+        const KINDS: [Kind; 9] = [
             Kind::Control,
             Kind::User,
             Kind::Hello,
@@ -106,9 +109,10 @@ impl Head {
             Kind::Refusal,
             Kind::Relay,
             Kind::Birth,
+            Kind::Check,
         ];
         let kind = *KINDS.get(usize::from(kind)).ok_or(Broken::UnknownKind(kind))?;
-        let numberless = matches!(kind, Kind::Control | Kind::User | Kind::Birth);
+        let numberless = matches!(kind, Kind::Control | Kind::User | Kind::Birth | Kind::Check);
         if (to != 0 && kind != Kind::Relay) || (number != 0 && numberless) {
             return Err(Broken::Header(kind));
         }
@@ -167,6 +171,22 @@ impl Decoder {
 
     pub(crate) fn filled(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
+    }
+
+    /// What has come and is not whole.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Takes these in as if they had just come.
+    pub(crate) fn fill(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.room();
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            self.filled(count);
+            bytes = &bytes[count..];
+        }
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Broken> {

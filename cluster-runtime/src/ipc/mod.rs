@@ -1,7 +1,9 @@
 //! How primary and worker talk: the only place where the two meet.
 
 pub(crate) mod birth;
+pub(crate) mod bytes;
 pub(crate) mod channel;
+pub(crate) mod check;
 pub(crate) mod codec;
 pub(crate) mod frame;
 pub(crate) mod message;

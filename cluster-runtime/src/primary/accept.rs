@@ -15,6 +15,8 @@ use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket::{self, Trouble};
 
+pub(crate) mod saved;
+
 /// Accepted from one listener before anything else gets its turn.
 const BURST: usize = 64;
 

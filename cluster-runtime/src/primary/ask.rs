@@ -182,6 +182,25 @@ pub(super) fn closed(id: Id) {
     }
 }
 
+/// Nobody's answer is waited for any more: this image is about to be another.
+pub(super) fn close_all() {
+    let asked = ASKED.with_borrow(|asked| asked.open.keys().copied().collect::<Vec<_>>());
+    asked.into_iter().for_each(closed);
+    for (callback, error) in ASKED.with_borrow_mut(|asked| std::mem::take(&mut asked.unasked)) {
+        callback.run(Err(error));
+    }
+}
+
+/// The number of the last question.
+pub(super) fn last() -> u64 {
+    ASKED.with_borrow(|asked| asked.last)
+}
+
+/// In a new image: an answer that comes late is not to be taken for another's.
+pub(super) fn go_on_after(last: u64) {
+    ASKED.with_borrow_mut(|asked| asked.last = last);
+}
+
 /// When something must be done.
 pub(super) fn deadline() -> Option<Instant> {
     ASKED.with_borrow(|asked| match asked.unasked.is_empty() {

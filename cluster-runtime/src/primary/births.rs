@@ -261,7 +261,7 @@ impl Loop {
         Ok(())
     }
 
-    fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
+    pub(super) fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
         match self.start_nursery(generation) {
             // The workers that live serve on.
             Err(Departure::Broken(error)) => {

@@ -18,6 +18,7 @@ use crate::event::{Address, Exit, Signal};
 use crate::ipc::channel::{self, Encoded};
 use crate::reload::Reload;
 use crate::report;
+use crate::upgrade::Upgrade;
 
 /// Longer than this, and the loop says whose fault it is that nobody was served.
 const LONG: Duration = Duration::from_millis(100);
@@ -55,6 +56,7 @@ pub struct Primary {
     disconnect: Vec<OfWorker>,
     exit: Vec<Box<dyn FnMut(Worker, Exit) + Send>>,
     reload: Vec<Box<dyn FnMut(Reload) + Send>>,
+    upgrade: Vec<Box<dyn FnMut(Upgrade) + Send>>,
     signal: Vec<(Signal, Box<dyn FnMut() + Send>)>,
     timers: Vec<Timer>,
 }
@@ -141,7 +143,13 @@ impl Primary {
         self.reload.push(Box::new(callback));
     }
 
-    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT and SIGHUP. What
+    /// When an upgrade has ended, well or not; once for each that was asked for, in whichever program goes on. Node has no
+    /// word for it.
+    pub fn on_upgrade(&mut self, callback: impl FnMut(Upgrade) + Send + 'static) {
+        self.upgrade.push(Box::new(callback));
+    }
+
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT, SIGHUP and SIGUSR2. What
     /// is sent to workers here arrives before they are told to finish. Any other signal has no effect but the callback.
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///
@@ -214,6 +222,12 @@ impl Primary {
     pub(crate) fn reloaded(&mut self, outcome: &Reload) {
         for callback in &mut self.reload {
             guard("on_reload", || callback(outcome.clone()));
+        }
+    }
+
+    pub(crate) fn upgraded(&mut self, outcome: &Upgrade) {
+        for callback in &mut self.upgrade {
+            guard("on_upgrade", || callback(outcome.clone()));
         }
     }
 

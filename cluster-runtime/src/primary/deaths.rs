@@ -75,6 +75,10 @@ impl Loop {
         if !self.fleet.is_over() {
             return None;
         }
+        if self.upgrading.check.is_some() {
+            // It was sent a SIGKILL when the stop came.
+            return None;
+        }
         if !self.nurseries.are_gone() {
             // Its end is waited for, that no zombie is left; and it has been sent a SIGKILL, or is sent one now.
             self.nurseries.stop();

@@ -22,6 +22,7 @@ use crate::fork::Fork;
 use crate::ipc::channel::Encoded;
 use crate::ipc::frame::Head;
 use crate::reload::Reload;
+use crate::upgrade::Upgrade;
 
 thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
@@ -33,6 +34,7 @@ struct Desk {
     workers: BTreeMap<Id, Worker>,
     tray: VecDeque<Input>,
     last_reload: Option<Reload>,
+    last_upgrade: Option<Upgrade>,
     /// What those are to be given that [`fork`] and [`fork_with`] were asked for.
     forks: BTreeMap<Id, Fork>,
     /// There is no primary: what is ordered can only be told to this very process.
@@ -350,11 +352,36 @@ pub(super) fn reloaded(outcome: Reload) {
     });
 }
 
+/// Has the program that is now on disk take the place of this one, as SIGUSR2 does: the process, its listening sockets and
+/// its workers stay, new workers of the new program come beside the old ones, and if it is not fit this one goes on. Returns at
+/// once; the outcome comes to [`on_upgrade`](crate::Primary::on_upgrade). Without effect outside of the primary; unclustered
+/// it says so. Node has no word for it.
+pub fn upgrade() {
+    order(Input::Upgrade);
+}
+
+/// How the last upgrade ended, if there was one; in the primary, and in the program that went on.
+pub fn last_upgrade() -> Option<Upgrade> {
+    DESK.with_borrow(|desk| desk.as_ref()?.last_upgrade.clone())
+}
+
+/// Notes how an upgrade ended.
+pub(super) fn upgraded(outcome: Upgrade) {
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.last_upgrade = Some(outcome);
+        }
+    });
+}
+
 /// Puts something on the tray.
 pub(super) fn order(input: Input) {
     DESK.with_borrow_mut(|desk| match desk {
         Some(desk) if desk.unclustered && matches!(input, Input::Reload) => crate::report::warn(
             format_args!("cluster::reload() does nothing here: the program runs unclustered"),
+        ),
+        Some(desk) if desk.unclustered && matches!(input, Input::Upgrade) => crate::report::warn(
+            format_args!("cluster::upgrade() does nothing here: the program runs unclustered"),
         ),
         Some(desk) if desk.unclustered => signal_here(Signal::TERM),
         Some(desk) => desk.tray.push_back(input),
@@ -378,6 +405,7 @@ pub(crate) fn open(ids: Ids) {
         workers: BTreeMap::new(),
         tray: VecDeque::new(),
         last_reload: None,
+        last_upgrade: None,
         forks: BTreeMap::new(),
         unclustered: false,
     }));
@@ -390,7 +418,30 @@ pub(crate) fn open_unclustered(alone: Alone) {
     let ids = Ids::default();
     ids.next();
     let (tray, forks) = (VecDeque::new(), BTreeMap::new());
-    DESK.set(Some(Desk { ids, workers, tray, last_reload: None, forks, unclustered: true }));
+    let (last_reload, last_upgrade) = (None, None);
+    DESK.set(Some(Desk { ids, workers, tray, last_reload, last_upgrade, forks, unclustered: true }));
+}
+
+/// In a new image: the workers that live, and what those are to be given that are yet to be born.
+pub(super) fn adopt(fleet: &Fleet, born: impl IntoIterator<Item = (Id, u32)>, forks: BTreeMap<Id, Fork>) {
+    for (id, _) in fleet.members() {
+        worker(id);
+    }
+    born.into_iter().for_each(|(id, pid)| self::born(id, pid));
+    DESK.with_borrow_mut(|desk| {
+        if let Some(desk) = desk {
+            desk.forks = forks;
+        }
+    });
+    update(fleet);
+}
+
+/// For another image: what those are to be given that were not born yet.
+pub(super) fn forks() -> Vec<(u64, Fork)> {
+    DESK.with_borrow(|desk| {
+        let forks = desk.iter().flat_map(|desk| &desk.forks);
+        forks.map(|(id, fork)| (id.0, fork.clone())).collect()
+    })
 }
 
 /// Closes it: the cluster has ended, or this is a child.

@@ -290,6 +290,15 @@ impl Loop {
         if known { self.ask_again() } else { Ok(()) }
     }
 
+    /// Nobody's fate is waited for any longer.
+    pub(super) fn release_all_held_now(&mut self) -> Turn {
+        if self.held.until.is_none() {
+            return Ok(());
+        }
+        self.held.refused.values_mut().for_each(|first| *first = None);
+        self.ask_again()
+    }
+
     /// The time to wait for anybody's fate is over.
     pub(super) fn release_all_held(&mut self, now: Instant) -> Turn {
         if self.held.until.is_some_and(|until| until <= now) {

@@ -18,6 +18,8 @@ use crate::ipc::message::ToWorker;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket;
 
+pub(crate) mod saved;
+
 thread_local! {
     static LINES: RefCell<BTreeMap<Id, Line>> = const { RefCell::new(BTreeMap::new()) };
 }

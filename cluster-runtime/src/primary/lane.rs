@@ -12,12 +12,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::pick::RoundRobin;
 use super::slot::Id;
 use crate::config::Overload;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::scm;
+
+pub(crate) mod saved;
 
 /// An accepted connection. The primary's copy ends with it.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ struct Lane {
     left: Left,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Left {
     No,
     /// It may still read.

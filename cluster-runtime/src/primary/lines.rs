@@ -48,6 +48,14 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    pub(super) fn begun_with(begun: Vec<u8>) -> Lines {
+        Lines { begun }
+    }
+
+    pub(super) fn begun(&self) -> &[u8] {
+        &self.begun
+    }
+
     /// The lines that `bytes` end.
     pub(super) fn push(&mut self, stream: Stream, bytes: &[u8]) -> Vec<Line> {
         let mut lines = Vec::new();

@@ -14,6 +14,8 @@ use crate::sys::inherited;
 use crate::sys::socket::{self, Manner};
 use crate::sys::socket_file::SocketFile;
 
+pub(crate) mod saved;
+
 /// A socket that connections, or datagrams, come from.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -81,22 +83,37 @@ pub(crate) type Found = (BoundTo, bool);
 pub(crate) type Who = (usize, Id);
 
 impl Listeners {
-    /// Binds these, before there is any worker, until the end.
+    /// Binds these, before there is any worker, until the end; those that an image before this one has bound are found. Yields
+    /// the others.
     pub(crate) fn bind_all(&mut self, settings: &Settings) -> io::Result<Vec<BoundTo>> {
         let mut all = Vec::new();
-        for address in &settings.addresses {
-            let site = Site::Address(address.clone());
-            let nth = self.keys.keys().filter(|key| key.site == site).count();
-            let key = Key { site, nth: u32::try_from(nth).unwrap_or(u32::MAX), ipv6_only: None, mode: None };
-            let bound = self
-                .open(key, socket::BACKLOG)
-                .map_err(|error| io::Error::new(error.kind(), format!("listening on {address}: {error}")))?;
-            if let Some(listener) = self.listeners.get_mut(&bound.listener) {
+        for (index, address) in settings.addresses.iter().enumerate() {
+            let nth = settings.addresses[..index].iter().filter(|other| *other == address).count();
+            let nth = u32::try_from(nth).unwrap_or(u32::MAX);
+            let key = Key { site: Site::Address(address.clone()), nth, ipv6_only: None, mode: None };
+            let id = match self.keys.get(&key) {
+                Some(known) => *known,
+                None => {
+                    let told = |error: io::Error| {
+                        io::Error::new(error.kind(), format!("listening on {address}: {error}"))
+                    };
+                    let bound = self.open(key, socket::BACKLOG).map_err(told)?;
+                    let id = bound.listener;
+                    all.push(bound);
+                    id
+                }
+            };
+            if let Some(listener) = self.listeners.get_mut(&id) {
                 listener.fixed = true;
             }
-            all.push(bound);
         }
         Ok(all)
+    }
+
+    /// None is held until the end any more but what is [bound](Listeners::bind_all) again: another image may name others.
+    pub(crate) fn release_fixed(&mut self) {
+        self.listeners.values_mut().for_each(|listener| listener.fixed = false);
+        self.stirred = true;
     }
 
     /// Binds, or finds what was bound for another worker.

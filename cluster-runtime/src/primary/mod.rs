@@ -18,6 +18,7 @@ use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
+use self::upgrading::Upgrading;
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
 use crate::fork::Fork;
@@ -26,12 +27,15 @@ use crate::report;
 use crate::sys::credentials::Credentials;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
+use crate::sys::program;
 use crate::sys::signal::Signals;
 
 mod accept;
+pub(crate) mod adopt;
 pub(crate) mod ask;
 mod births;
 pub(crate) mod callback;
+mod check;
 mod cradle;
 mod deaths;
 pub(crate) mod desk;
@@ -39,6 +43,7 @@ mod generations;
 mod hear;
 mod hub;
 mod lane;
+mod leave;
 pub(crate) mod lines;
 mod listen;
 mod nurseries;
@@ -46,14 +51,18 @@ mod nursery;
 mod outlet;
 pub(crate) mod output;
 mod own;
+pub(crate) mod parts;
 mod pick;
 mod relay;
 mod reload;
+pub(crate) mod saved;
 mod slot;
 mod source;
 pub(crate) mod step;
 mod stop;
 mod supervise;
+mod upgrade;
+mod upgrading;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -112,6 +121,13 @@ pub(crate) enum Hint {
     NobodyBound,
 }
 
+/// What a loop waits and speaks by.
+struct Kernel {
+    epoll: Epoll,
+    signals: Signals,
+    outputs: Outputs,
+}
+
 /// Everything the primary holds.
 pub(crate) struct Loop {
     settings: Settings,
@@ -137,7 +153,15 @@ pub(crate) struct Loop {
     forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
+    upgrading: Upgrading,
+    /// In a new image, until it has begun: it has taken over from another, or can't.
+    resuming: Option<Result<(), String>>,
+    /// Left by that other, to be ended.
+    leavers: Vec<Child>,
 }
+
+/// The signals that the primary lives by.
+const OWN_SIGNALS: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR2];
 
 impl Loop {
     pub(crate) fn new(
@@ -147,21 +171,28 @@ impl Loop {
         preloads: Option<Preloads>,
         credentials: Option<Credentials>,
     ) -> io::Result<Loop> {
-        let rules = Rules {
-            restart: settings.restart,
-            max_restarts: settings.max_restarts(),
-            restart_window: settings.restart_window,
-            startup_timeout: settings.startup_timeout,
-            drain_timeout: settings.drain_timeout,
-            max_surge: settings.max_surge,
-        };
+        let upgrading = Upgrading::new(program::path()?, None);
         let epoll = Epoll::new()?;
-        let own = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
-        let signals = Signals::watch(own.into_iter().chain(callbacks.signals()).map(Signal::as_raw))?;
+        let own = OWN_SIGNALS.into_iter().chain(callbacks.signals());
+        let signals = Signals::watch(own.map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
-        Ok(Loop {
-            fleet: Fleet::new(rules, ids),
+        let fleet = Fleet::new(Rules::of(&settings), ids);
+        let kernel = Kernel { epoll, signals, outputs };
+        Ok(Loop::of(settings, callbacks, preloads, credentials, fleet, kernel, upgrading))
+    }
+
+    fn of(
+        settings: Settings,
+        callbacks: Primary,
+        preloads: Option<Preloads>,
+        credentials: Option<Credentials>,
+        fleet: Fleet,
+        Kernel { epoll, signals, outputs }: Kernel,
+        upgrading: Upgrading,
+    ) -> Loop {
+        Loop {
+            fleet,
             epoll,
             signals,
             children: BTreeMap::new(),
@@ -180,21 +211,24 @@ impl Loop {
             credentials,
             forks: BTreeMap::new(),
             told_threads: false,
-        })
+            upgrading,
+            resuming: None,
+            leavers: Vec::new(),
+        }
     }
 
     /// THE LOOP. Ends when the cluster has; breaks in every child that is born in it.
     pub(crate) fn run(&mut self) -> Turn<Ending> {
-        let workers = self.settings.workers.count();
-        report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
-        self.bind_all()?;
-        self.check_output();
-        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
-            self.start_nursery(self.fleet.generation())?;
+        match self.resuming.take() {
+            None => self.begin()?,
+            Some(set_up) => self.resume(set_up)?,
         }
-        self.step(Input::Start { workers })?;
         loop {
             self.obey()?;
+            if self.fleet.awaits_quiet() {
+                self.fall_silent()?;
+                self.step(Input::Quiet)?;
+            }
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
@@ -216,6 +250,7 @@ impl Loop {
                     Source::NurseryChild(generation) => self.nursery_died(generation)?,
                     Source::Output(id, stream) => self.listen_to_output(id, stream)?,
                     Source::Outlet(index) => self.outputs.writable(index),
+                    Source::Check => self.check_ended()?,
                 }
                 // What a callback has asked for comes before whatever else has happened meanwhile: a worker that it
                 // told to leave, and that has gone by now, went as it was told.
@@ -223,6 +258,17 @@ impl Loop {
             }
             self.tick()?;
         }
+    }
+
+    fn begin(&mut self) -> Turn {
+        let workers = self.settings.workers.count();
+        report::info(format_args!("primary {} starts {workers} workers", std::process::id()));
+        self.bind_all()?;
+        self.check_output();
+        if self.preloads.is_some() && self.settings.spawn == Spawn::Fork {
+            self.start_nursery(self.fleet.generation())?;
+        }
+        self.step(Input::Start { workers })
     }
 
     /// In a child: lets go of everything, and destroys nothing. Every descriptor is closed by its owner here;
@@ -293,6 +339,15 @@ impl Loop {
                 )),
                 Effect::Reloading { generation } => self.reloading(generation)?,
                 Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
+                Effect::NotToBe { id } => self.not_to_be(id)?,
+                Effect::Check => self.check()?,
+                Effect::Exec => self.execute()?,
+                Effect::GoBack { why } => self.go_back(&why)?,
+                Effect::Proving { generation } => self.proving(generation)?,
+                Effect::Retire { generation } => self.retire(generation)?,
+                Effect::Upgraded(outcome) => self.upgraded(&outcome)?,
+                Effect::Returning { generation } => self.returning(generation)?,
+                Effect::Returned(outcome) => self.returned(&outcome)?,
             }
         }
         Ok(())
@@ -349,10 +404,14 @@ impl Loop {
                 Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
+                Signal::USR2 => Input::Upgrade,
                 _ => continue,
             };
             match signal {
                 Signal::HUP => self.tell_reload(),
+                Signal::USR2 => {
+                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"))
+                }
                 _ => self.tell_stop(signal),
             }
             self.step(input)?;

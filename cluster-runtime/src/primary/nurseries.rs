@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::nursery::Nursery;
@@ -28,6 +29,11 @@ impl Nurseries {
 
     pub(super) fn generations(&self) -> Vec<u64> {
         self.0.keys().copied().collect()
+    }
+
+    /// Those that have not ended.
+    pub(super) fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.values().filter_map(Nursery::process)
     }
 
     /// Whether there is none for this generation, and none is to come.

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Newborn;
@@ -386,6 +386,11 @@ impl Nursery {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.process.is_none()
+    }
+
+    /// Its pidfd.
+    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(|process| process.child.as_fd())
     }
 
     /// Whether there is none, and none is to come.

@@ -79,6 +79,18 @@ impl Outlets {
         }
     }
 
+    /// What was not taken yet, by index.
+    pub(super) fn waiting(&self) -> Vec<Vec<u8>> {
+        self.outlets.iter().map(|outlet| outlet.waiting[outlet.written..].to_vec()).collect()
+    }
+
+    /// Writes on what an image before this one had begun: half a line, maybe, so before anything else.
+    pub(super) fn go_on(&mut self, waiting: impl IntoIterator<Item = Vec<u8>>) {
+        for (outlet, bytes) in self.outlets.iter_mut().zip(waiting) {
+            outlet.waiting = bytes;
+        }
+    }
+
     /// Writes what waits, as far as it is taken.
     pub(super) fn flush(&mut self) {
         self.outlets.iter_mut().for_each(Outlet::flush);

@@ -19,6 +19,8 @@ use crate::config::Output;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 
+pub(crate) mod saved;
+
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;
 
@@ -158,7 +160,8 @@ impl Outputs {
 
     /// Writes it on, where that is wanted.
     fn write(&mut self, worker: &Worker, line: &Line) {
-        let Some(outlets) = &mut self.outlets else { return };
+        // There may be some yet of an image before this one, with another mode.
+        let Some(outlets) = self.outlets.as_mut().filter(|_| self.mode == Output::Tagged) else { return };
         let (slot, pid, generation) = (worker.slot(), worker.pid(), worker.generation());
         let cut = if line.cut { " …" } else { "" };
         let mut tagged = format!("[slot {slot} · pid {pid} · gen {generation}{cut}] ").into_bytes();

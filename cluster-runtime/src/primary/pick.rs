@@ -16,6 +16,16 @@ impl<K> Default for RoundRobin<K> {
 }
 
 impl<K: Copy + Ord> RoundRobin<K> {
+    /// As if this one had been picked last.
+    pub(crate) fn after(last: K) -> RoundRobin<K> {
+        RoundRobin { last: Some(last) }
+    }
+
+    /// Who was picked last.
+    pub(crate) fn last(&self) -> Option<K> {
+        self.last
+    }
+
     /// The next of `ready`, which is sorted; `None` if nobody is.
     pub(crate) fn pick(&mut self, ready: &[K]) -> Option<K> {
         let after = self.last.map_or(0, |last| ready.partition_point(|key| *key <= last));

@@ -24,7 +24,7 @@ impl Loop {
             }
             Kind::Relay => self.relay(id, head, &body),
             // Never here: the first is the loop's, the second the channel's own, the last no worker's to say.
-            Kind::Control | Kind::Hello | Kind::Birth => {}
+            Kind::Control | Kind::Hello | Kind::Birth | Kind::Check => {}
         }
     }
 

@@ -21,20 +21,31 @@ use crate::reload::{Reload, ReloadFailure};
 #[derive(Debug)]
 pub(super) struct Reloads {
     /// Of every birth that is not a replacement: that of the last reload that succeeded.
-    current: u64,
+    pub(super) current: u64,
     /// The last one that was begun. A failed one's number is not used again: some of its workers may serve.
-    last: u64,
-    running: Option<Running>,
+    pub(super) last: u64,
+    pub(super) running: Option<Running>,
     /// Asked for, and not begun.
-    wanted: bool,
+    pub(super) wanted: bool,
 }
 
 #[derive(Debug)]
-struct Running {
-    generation: u64,
-    began: Instant,
+pub(super) struct Running {
+    pub(super) generation: u64,
+    pub(super) began: Instant,
     /// Who is not ready yet, by slot.
-    coming: BTreeMap<usize, Id>,
+    pub(super) coming: BTreeMap<usize, Id>,
+    pub(super) roll: Roll,
+}
+
+/// What all workers are replaced for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Roll {
+    Reload,
+    /// This is a new image, and its workers are to show that it works.
+    Proving,
+    /// The new image has failed, and whoever it had born is to go.
+    Returning,
 }
 
 impl Default for Reloads {
@@ -85,6 +96,7 @@ impl Fleet {
     pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.is_stopping() {
             self.end_reload(Some(ReloadFailure::Stopped), now, out);
+            self.stop_upgrade(now, out);
             if std::mem::take(&mut self.reloads.wanted) {
                 self.reloads.last += 1;
                 out.push(Effect::Reloaded(Reload {
@@ -105,20 +117,27 @@ impl Fleet {
             }
             self.end_reload(None, now, out);
         }
+        self.begin_upgrade(now, out);
     }
 
     /// Not while somebody drains whom a reload has replaced, or given up: one generation of those is enough.
     fn may_begin(&self) -> bool {
+        self.reloads.wanted && !self.upgrades.hold_reloads() && !self.somebody_is_left_over()
+    }
+
+    pub(super) fn somebody_is_left_over(&self) -> bool {
         let left_over = |(id, member): (&Id, &Member)| self.slots[member.slot].holder != Some(*id);
-        self.reloads.wanted && !self.members.iter().any(left_over)
+        self.members.iter().any(left_over)
     }
 
     fn begin(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let reloads = &mut self.reloads;
         reloads.wanted = false;
+        self.upgrades.come_next();
         reloads.last += 1;
         let generation = reloads.last;
-        reloads.running = Some(Running { generation, began: now, coming: BTreeMap::new() });
+        let coming = BTreeMap::new();
+        reloads.running = Some(Running { generation, began: now, coming, roll: Roll::Reload });
         out.push(Effect::Reloading { generation });
     }
 
@@ -127,7 +146,10 @@ impl Fleet {
     fn is_awaited(&self, running: &Running) -> bool {
         let unready = |member: &Member| !member.asked && member.ready().is_none();
         let new = |member: &Member| member.generation == running.generation;
-        !running.coming.is_empty() || self.members.values().any(|member| new(member) && unready(member))
+        // The old image is kept until nobody of it is left.
+        let old_image = |member: &Member| running.roll == Roll::Proving && !new(member);
+        let awaited = |member: &Member| new(member) && unready(member) || old_image(member);
+        !running.coming.is_empty() || self.members.values().any(awaited)
     }
 
     /// As many as may come at once, in the order of their slots.
@@ -206,14 +228,19 @@ impl Fleet {
 
     /// Ends it, if one runs. Who is still coming is not wanted.
     fn end_reload(&mut self, failure: Option<ReloadFailure>, now: Instant, out: &mut Vec<Effect>) {
-        let Some(Running { generation, began, coming }) = self.reloads.running.take() else { return };
+        let Some(Running { generation, began, coming, roll }) = self.reloads.running.take() else { return };
         for id in coming.into_values() {
             self.drain(id, true, now, out);
         }
         if failure.is_none() {
             self.reloads.current = generation;
         }
-        out.push(Effect::Reloaded(Reload { generation, took: now.duration_since(began), failure }));
+        let took = now.duration_since(began);
+        match roll {
+            Roll::Reload => out.push(Effect::Reloaded(Reload { generation, took, failure })),
+            Roll::Proving => self.proved(failure, now, out),
+            Roll::Returning => out.push(Effect::Returned(Reload { generation, took, failure })),
+        }
     }
 }
 

@@ -126,6 +126,7 @@ impl World {
                     }
                     Effect::Reloaded(outcome) => self.ended.push(outcome),
                     Effect::Signal { .. } | Effect::Publish(_) | Effect::Throttled { .. } => {}
+                    other => panic!("nobody asked for an upgrade: {other:?}"),
                 }
             }
             self.look();

@@ -7,6 +7,8 @@
 //!
 //! What a worker *is* stands in [`Life`]; that its end was *wanted* stands apart, in `asked`.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::event::{Exit, ExitStatus, Reason, Signal, State};
@@ -14,6 +16,27 @@ use crate::event::{Exit, ExitStatus, Reason, Signal, State};
 /// A worker's id: counts up from 1, never used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Id(pub(crate) u64);
+
+/// Gives out ids; shared with whoever may ask for a worker between two steps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids(Rc<Cell<u64>>);
+
+impl Ids {
+    pub(crate) fn next(&self) -> Id {
+        self.0.set(self.0.get() + 1);
+        Id(self.0.get())
+    }
+
+    /// The last one that was given out; 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Goes on after this one.
+    pub(super) fn go_on_after(&self, last: u64) {
+        self.0.set(last);
+    }
+}
 
 /// Each with what is true only in it.
 #[derive(Clone, Copy, Debug, PartialEq)]

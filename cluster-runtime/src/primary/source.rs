@@ -19,6 +19,8 @@ pub(super) enum Source {
     Output(Id, Stream),
     /// Where the primary does, by its index.
     Outlet(usize),
+    /// The program that is asked whether it can take over.
+    Check,
 }
 
 impl Source {
@@ -36,6 +38,7 @@ impl Source {
             Source::Output(id, Stream::Stdout) => (7, id.0),
             Source::Output(id, Stream::Stderr) => (8, id.0),
             Source::Outlet(index) => (9, index as u64),
+            Source::Check => (10, 0),
         };
         kind << Source::SHIFT | id
     }
@@ -52,6 +55,7 @@ impl Source {
             7 => Source::Output(Id(id), Stream::Stdout),
             8 => Source::Output(Id(id), Stream::Stderr),
             9 => Source::Outlet(id as usize),
+            10 => Source::Check,
             _ => Source::Signals,
         }
     }
@@ -74,6 +78,7 @@ mod tests {
             Source::Output(Id(9), Stream::Stdout),
             Source::Output(Id(9), Stream::Stderr),
             Source::Outlet(1),
+            Source::Check,
         ] {
             assert_eq!(Source::of(source.name()), source);
         }

@@ -3,17 +3,18 @@
 //! Everything that can happen to the fleet is an [`Input`], everything that can be done about it an [`Effect`],
 //! and [`Fleet::step`] alone decides.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::reload::Reloads;
+pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
 use super::supervise::{self, Deaths, Streak};
-use crate::config::Restart;
+use super::upgrade::Upgrades;
+use crate::config::{Restart, Settings};
 use crate::event::{Exit, ExitStatus, Signal};
 use crate::reload::Reload;
+use crate::upgrade::{Upgrade, UpgradeFailure};
 
 /// What happened.
 #[derive(Debug)]
@@ -75,6 +76,17 @@ pub(crate) enum Input {
         generation: u64,
         why: String,
     },
+    /// The program on disk is to take over.
+    Upgrade,
+    /// What that program said to it, or why it said nothing.
+    Checked(Result<(), String>),
+    /// Nothing is half done, and nothing on the tray. Told where [`Fleet::awaits_quiet`], between two turns of the loop:
+    /// what else an exec would cut off is lost.
+    Quiet,
+    /// The exec that was asked for, in whichever direction, has failed.
+    NotExeced(String),
+    /// The fleet was saved by another image, and lives on in this one.
+    Resume,
     /// The cluster is to end, gracefully; asked a second time, now.
     Stop {
         signal: Option<Signal>,
@@ -117,6 +129,34 @@ pub(crate) enum Effect {
     },
     /// Say how it ended.
     Reloaded(Reload),
+    /// A birth that was not asked for yet is not wanted any more.
+    NotToBe {
+        id: Id,
+    },
+    /// Ask the program on disk whether it can take over.
+    Check,
+    /// Execute it, with the fleet as it is now.
+    Exec,
+    /// This is the new image, and its workers come: let there be what they need.
+    Proving {
+        generation: u64,
+    },
+    /// No births of this generation any more: those that were not asked for yet are not to be.
+    Retire {
+        generation: u64,
+    },
+    /// Execute the image before, with the fleet as it is now.
+    GoBack {
+        why: UpgradeFailure,
+    },
+    /// Say how it ended, and let go of what was kept for it.
+    Upgraded(Upgrade),
+    /// This is the image before again, and its workers come.
+    Returning {
+        generation: u64,
+    },
+    /// Say how that ended.
+    Returned(Reload),
 }
 
 /// What a user hears of it.
@@ -140,17 +180,16 @@ pub(crate) struct Rules {
     pub(crate) max_surge: usize,
 }
 
-/// The time a worker has to end by itself when its drain is over, before it is killed.
-const LAST_GRACE: Duration = Duration::from_millis(500);
-
-/// Gives out ids; shared with whoever may ask for a worker between two steps.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ids(Rc<Cell<u64>>);
-
-impl Ids {
-    pub(crate) fn next(&self) -> Id {
-        self.0.set(self.0.get() + 1);
-        Id(self.0.get())
+impl Rules {
+    pub(crate) fn of(settings: &Settings) -> Rules {
+        Rules {
+            restart: settings.restart,
+            max_restarts: settings.max_restarts(),
+            restart_window: settings.restart_window,
+            startup_timeout: settings.startup_timeout,
+            drain_timeout: settings.drain_timeout,
+            max_surge: settings.max_surge,
+        }
     }
 }
 
@@ -179,7 +218,7 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     pub(super) holder: Option<Id>,
     pub(super) refill_at: Option<Instant>,
-    streak: Streak,
+    pub(super) streak: Streak,
 }
 
 /// All workers, and what is to become of them.
@@ -189,13 +228,16 @@ pub(crate) struct Fleet {
     pub(super) ids: Ids,
     pub(super) slots: Vec<Slot>,
     pub(super) members: BTreeMap<Id, Member>,
-    deaths: Deaths,
+    pub(super) deaths: Deaths,
     pub(super) reloads: Reloads,
+    pub(super) upgrades: Upgrades,
+    /// How many workers the settings name.
+    pub(super) configured: usize,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means now.
     signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
-    has_served: bool,
+    pub(super) has_served: bool,
     pub(super) failure: Option<Failure>,
 }
 
@@ -208,6 +250,8 @@ impl Fleet {
             members: BTreeMap::new(),
             deaths: Deaths::default(),
             reloads: Reloads::default(),
+            upgrades: Upgrades::default(),
+            configured: 0,
             phase: Phase::Running,
             signalled: false,
             has_served: false,
@@ -249,8 +293,10 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        self.members.values().filter_map(Member::deadline).chain(refills).min()
+        let postponed = self.upgrades.postpone_births();
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at.filter(|_| !postponed));
+        let own = refills.chain(self.upgrades.deadline());
+        self.members.values().filter_map(Member::deadline).chain(own).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -268,6 +314,7 @@ impl Fleet {
         let mut out = Vec::new();
         match input {
             Input::Start { workers } => {
+                self.configured = workers;
                 for _ in 0..workers {
                     let id = self.ids.next();
                     self.fill_a_slot(id, true, now, &mut out);
@@ -287,6 +334,11 @@ impl Fleet {
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
+            Input::Upgrade => self.want_upgrade(now, &mut out),
+            Input::Checked(answer) => self.checked(answer, now, &mut out),
+            Input::Quiet => self.quiet(&mut out),
+            Input::NotExeced(why) => self.not_executed(why, now, &mut out),
+            Input::Resume => self.resume(now, &mut out),
             Input::Stop { signal } => {
                 let signalled_before = self.signalled;
                 self.signalled |= signal.is_some();
@@ -307,7 +359,7 @@ impl Fleet {
         out
     }
 
-    fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
         // Where one is coming it would take the place of this one, and is not given what this one is.
         let vacant = |slot: &usize| {
             let Slot { holder, refill_at, .. } = &self.slots[*slot];
@@ -326,11 +378,15 @@ impl Fleet {
         self.slots[slot].holder = Some(id);
         self.slots[slot].refill_at = None;
         self.members.insert(id, member);
-        out.push(Effect::Spawn { id, slot, generation });
+        if self.upgrades.postpone_births() {
+            self.upgrades.postponed.push(id);
+        } else {
+            out.push(Effect::Spawn { id, slot, generation });
+        }
     }
 
     /// A member that something may be heard of: its process was made, and its channel has not ended.
-    fn heard(&mut self, id: Id) -> Option<&mut Member> {
+    pub(super) fn heard(&mut self, id: Id) -> Option<&mut Member> {
         self.members.get_mut(&id).filter(|member| member.exists && member.connected)
     }
 
@@ -375,48 +431,6 @@ impl Fleet {
         self.slots[member.slot].streak.reset();
     }
 
-    pub(super) fn drain(&mut self, id: Id, voluntary: bool, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.asked |= voluntary;
-        if let Life::Draining { told: true, .. } | Life::Killed { .. } = member.life {
-            return;
-        }
-        let kill_at = now + self.rules.drain_timeout + LAST_GRACE;
-        member.life = Life::Draining { kill_at, ready: member.ready(), told: true };
-        if member.exists {
-            out.push(Effect::Drain { id });
-        }
-    }
-
-    fn closed(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.heard(id) else { return };
-        member.connected = false;
-        out.push(Effect::Publish(Event::Disconnect(id)));
-        if matches!(member.life, Life::Draining { .. } | Life::Killed { .. }) {
-            return;
-        }
-        // It can't be told anything any more; but its lanes are to end, and it has a drain's time and no more.
-        self.drain(id, false, now, out);
-        if let Some(Member { life: Life::Draining { told, .. }, .. }) = self.members.get_mut(&id) {
-            *told = false;
-        }
-    }
-
-    fn kill(&mut self, id: Id, signal: Signal, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let exists = member.exists;
-        if !exists && signal == Signal::KILL {
-            member.life = Life::Killed { ready: None, overdue: false };
-        }
-        if signal == Signal::TERM {
-            // Not left to the signal alone: a worker that spins must end too.
-            self.drain(id, false, now, out);
-        }
-        if exists {
-            out.push(Effect::Signal { id, signal });
-        }
-    }
-
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for (id, member) in &mut self.members {
             if member.deadline().is_some_and(|deadline| deadline <= now) {
@@ -426,8 +440,9 @@ impl Fleet {
                 }
             }
         }
+        self.tick_upgrade(now, out);
         for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) && !self.upgrades.postpone_births() {
                 let id = self.ids.next();
                 self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
             }

@@ -1,5 +1,6 @@
 //! The fleet's policy, without a process.
 
+use super::super::leave::LAST_GRACE;
 use super::*;
 use crate::event::{Reason, State};
 

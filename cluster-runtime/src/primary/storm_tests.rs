@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::leave::LAST_GRACE;
 use super::*;
 use crate::event::State;
 
@@ -110,6 +111,7 @@ impl Storm {
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
                 Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                other => panic!("nobody asked for an upgrade: {other:?}"),
             }
         }
         self.holds();

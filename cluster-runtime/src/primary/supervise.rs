@@ -15,7 +15,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// A slot's consecutive deaths before any proof of service.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Streak {
-    deaths: u32,
+    pub(super) deaths: u32,
 }
 
 impl Streak {
@@ -44,7 +44,7 @@ fn fraction(salt: u64) -> f64 {
 /// The unproven deaths of late, of all slots.
 #[derive(Debug, Default)]
 pub(crate) struct Deaths {
-    at: VecDeque<Instant>,
+    pub(super) at: VecDeque<Instant>,
 }
 
 impl Deaths {

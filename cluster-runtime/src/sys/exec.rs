@@ -1,12 +1,15 @@
-//! A fresh image of this very program, as a child; and, in such a child, what was left open for it.
+//! A fresh image of this very program, as a child; in such a child, what was left open for it; and another image in the place
+//! of this one.
 //!
 //! The image is `/proc/self/exe`, looked up by the child: not the file of that name but the very inode that this
 //! process runs, also when it was replaced or deleted since. Nothing but system calls is done between fork and exec, so
 //! this is sound beside other threads, where [`fork`](super::fork) is not.
 
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -15,6 +18,7 @@ use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
 
 use super::credentials::Credentials;
+use super::passed::Fd;
 use super::process;
 use super::signal::{self, Signals};
 
@@ -31,6 +35,24 @@ pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// The program behind a descriptor, with this process's arguments and environment.
+pub(crate) fn program(program: &OwnedFd) -> Command {
+    // CLOEXEC: it is gone by the time that the program begins.
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    let mut own = std::env::args_os();
+    command.arg0(own.next().unwrap_or_default()).args(own);
+    command
+}
+
+/// Has it killed when this process dies.
+pub(crate) fn end_with_us(command: &mut Command) {
+    // SAFETY: a system call only.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
+    }
 }
 
 /// Starts it; the child is ours. `left` stays open in it under its number, and is all that does but the standard ones; the
@@ -105,15 +127,57 @@ pub(crate) fn take<T>(read: impl Fn(&Inherited<'_>) -> Option<T>) -> io::Result<
 
 /// What `read` finds, if it finds it; it is left where it is.
 pub(crate) fn find<T>(read: impl Fn(&Inherited<'_>) -> Option<T>) -> io::Result<Option<(RawFd, T)>> {
-    let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
-        .collect();
-    Ok(numbers.into_iter().find_map(|number| {
-        // SAFETY: only asked about, for the time of this call. That another thread closes it meanwhile is an error of each
-        // of these calls, and no harm.
+    // That another thread closes one meanwhile is an error of each of these calls, and no harm.
+    Ok(left_open()?
+        .into_iter()
+        .find_map(|fd| fd.with(|socket| Some((fd.number(), read(&Inherited::of(socket)?)?)))))
+}
+
+/// All that is open but the standard ones.
+pub(super) fn left_open() -> io::Result<Vec<Fd>> {
+    let open = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|number| *number > 2).map(Fd::numbered).collect())
+}
+
+/// Makes this process run `program` from its beginning, with the arguments and the environment that it has; `left` stays open
+/// in it, and nothing else that is CLOEXEC. Returns only if it can't be, and then nothing has changed.
+///
+/// To be called on the main thread: the kernel ends all others, and whoever asked to be told of the end of the thread that made
+/// it would be told. Every signal is blocked in the new image until it says otherwise: none is lost, and none ends it before
+/// it knows what to do about it. This is not std's `exec`, which has SIGPIPE end the process where it then fails.
+pub(crate) fn replace(program: impl AsFd, left: &[&Fd]) -> io::Result<Infallible> {
+    let args: Vec<CString> = std::env::args_os()
+        .map(|arg| CString::new(arg.into_vec()).map_err(io::Error::other))
+        .collect::<io::Result<_>>()?;
+    let mut argv: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let before = signal::block_all()?;
+    let kept = left.iter().try_for_each(|fd| fd.keep_open(true));
+    let error = kept.err().unwrap_or_else(|| {
+        // SAFETY: both lists end with a null, and nobody changes the environment meanwhile: where the program has other
+        // threads, that it does so is unsound in itself.
         #[allow(unsafe_code)]
-        let socket = unsafe { BorrowedFd::borrow_raw(number) };
-        Some((number, read(&Inherited::of(socket)?)?))
-    }))
+        unsafe {
+            let program = program.as_fd().as_raw_fd();
+            libc::syscall(
+                libc::SYS_execveat,
+                program,
+                c"".as_ptr(),
+                argv.as_ptr(),
+                environ,
+                libc::AT_EMPTY_PATH,
+            );
+        }
+        io::Error::last_os_error()
+    });
+    before.thread_set_mask()?;
+    left.iter().try_for_each(|fd| fd.keep_open(false))?;
+    Err(error)
+}
+
+// SAFETY: as POSIX has it. std's own list leaves out what it can't read.
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    static environ: *const *const c_char;
 }

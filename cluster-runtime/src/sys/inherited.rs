@@ -29,6 +29,18 @@ pub(crate) fn note() -> io::Result<()> {
     Ok(())
 }
 
+/// What was noted, for the next image of this process.
+pub(crate) fn noted() -> Vec<(RawFd, u64, u64)> {
+    let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.iter().flatten().map(|(number, (device, inode))| (*number, *device, *inode)).collect()
+}
+
+/// In the place of [`note`], in an image that takes over: what the first one was started with.
+pub(crate) fn note_again(noted: &[(RawFd, u64, u64)]) {
+    let noted = noted.iter().map(|(number, device, inode)| (*number, (*device, *inode))).collect();
+    *NOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+}
+
 /// A duplicate of one of them. EBADF for a number that led to nothing, or to something else.
 pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     let not_open = || io::Error::from_raw_os_error(libc::EBADF);

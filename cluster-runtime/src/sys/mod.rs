@@ -5,7 +5,7 @@
 //! [`signal`] signals as events in the primary and as a wake-up in a worker, [`socket`] and
 //! [`socket_file`] listening sockets, [`inherited`] descriptors that the program was started with,
 //! [`epoll`] one wait for all of it, [`process`] limits, environment and the parent's death,
-//! [`credentials`] another user.
+//! [`credentials`] another user; [`memfd`], [`passed`] and [`program`] what one image of this process leaves for the next.
 //!
 //! Nothing here knows of workers, slots or messages, and every descriptor that leaves is an `OwnedFd` with
 //! CLOEXEC set from its first moment.
@@ -15,8 +15,11 @@ pub(crate) mod epoll;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod inherited;
+pub(crate) mod memfd;
+pub(crate) mod passed;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod scm;
 pub(crate) mod signal;
 pub(crate) mod socket;

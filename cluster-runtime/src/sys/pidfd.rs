@@ -26,6 +26,11 @@ impl Child {
         Ok(Child { fd: pidfd_open(pid, PidfdFlags::empty())? })
     }
 
+    /// One that this process watched before an exec, in which it keeps its children.
+    pub(crate) fn adopt(pidfd: OwnedFd) -> Child {
+        Child { fd: pidfd }
+    }
+
     /// Watches a child, or makes sure that there is none: one that can't be watched would be lost sight of.
     pub(crate) fn or_end(pid: u32) -> io::Result<Child> {
         Child::new(pid).inspect_err(|_| Child::end(pid))

@@ -15,6 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 #[derive(Debug)]
 pub(crate) struct Signals {
     fd: SignalFd,
+    watched: SigSet,
     before: SigSet,
     /// What would have been done about them, where [`pass_on`] is done instead.
     actions: Vec<(Signal, SigAction)>,
@@ -28,17 +29,46 @@ impl Signals {
             watched.add(Signal::try_from(signal)?);
         }
         let before = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let mut signals = Signals::report(watched, before)?;
+        signals.mind_threads()?;
+        Ok(signals)
+    }
+
+    /// As [`watch`](Signals::watch), after an exec that left everything blocked; it stays so until [`also`](Signals::also).
+    /// `before` is the mask of the first image.
+    pub(crate) fn watch_again(signals: impl IntoIterator<Item = i32>, before: &[i32]) -> io::Result<Signals> {
+        let mut watched = SigSet::empty();
+        for signal in signals {
+            watched.add(Signal::try_from(signal)?);
+        }
+        Signals::report(watched, by_numbers(before))
+    }
+
+    /// Reports these too from now on, and lets all others through that the program was not started with.
+    pub(crate) fn also(&mut self, signals: impl IntoIterator<Item = i32>) -> io::Result<()> {
+        for signal in signals {
+            self.watched.add(Signal::try_from(signal)?);
+        }
+        self.fd.set_mask(&self.watched)?;
+        self.mind_threads()?;
+        Ok((self.watched | self.before).thread_set_mask()?)
+    }
+
+    fn report(watched: SigSet, before: SigSet) -> io::Result<Signals> {
         let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .inspect_err(|_| before.thread_set_mask().unwrap_or_default())?;
-        let mut signals = Signals { fd, before, actions: Vec::new() };
-        // A thread that was there before does not block them, and the kernel may choose it for any of them.
+        Ok(Signals { fd, watched, before, actions: Vec::new() })
+    }
+
+    /// A thread that was there before does not block them, and the kernel may choose it for any of them.
+    fn mind_threads(&mut self) -> io::Result<()> {
         if super::process::threads()? > 1 {
             READER.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
-            for signal in &watched {
-                signals.actions.push((signal, handle(signal, SigHandler::Handler(pass_on))?));
+            for signal in &self.watched {
+                self.actions.push((signal, handle(signal, SigHandler::Handler(pass_on))?));
             }
         }
-        Ok(signals)
+        Ok(())
     }
 
     /// Does again what was done about them before, though this thread still blocks them.
@@ -59,6 +89,14 @@ impl Signals {
     /// The mask that the thread had.
     pub(crate) fn before(&self) -> SigSet {
         self.before
+    }
+
+    /// The same, by numbers: those without a name too.
+    pub(crate) fn before_by_number(&self) -> Vec<i32> {
+        // SAFETY: the set is a whole one, and the numbers are those of signals.
+        #[allow(unsafe_code)]
+        let is_in = |number: &i32| unsafe { libc::sigismember(self.before.as_ref(), *number) } == 1;
+        (1..=64).filter(is_in).collect()
     }
 
     /// Gives the thread the mask back that it had.
@@ -88,6 +126,22 @@ extern "C" fn pass_on(signal: i32) {
     }
 }
 
+fn by_numbers(numbers: &[i32]) -> SigSet {
+    let mut set = *SigSet::empty().as_ref();
+    for number in numbers {
+        // SAFETY: the set is a whole one; a number that is none of a signal is refused and changes nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::sigaddset(&raw mut set, *number)
+        };
+    }
+    // SAFETY: it was begun by `SigSet::empty`.
+    #[allow(unsafe_code)]
+    unsafe {
+        SigSet::from_sigset_t_unchecked(set)
+    }
+}
+
 /// The signals that a worker has handlers for. One that is told to go before it has them must not die of it.
 fn of_a_worker() -> SigSet {
     let mut signals = SigSet::empty();
@@ -101,6 +155,11 @@ fn of_a_worker() -> SigSet {
 /// before an exec, which no handler survives, and every blocked signal does.
 pub(crate) fn hold(before: &SigSet) -> io::Result<()> {
     Ok((*before | of_a_worker()).thread_set_mask()?)
+}
+
+/// Blocks all of them in this thread. Yields the mask that it had.
+pub(super) fn block_all() -> io::Result<SigSet> {
+    Ok(SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?)
 }
 
 /// In the new image, once it has handlers.

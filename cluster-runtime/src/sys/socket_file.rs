@@ -68,6 +68,16 @@ impl SocketFile {
         }
     }
 
+    /// One that this process made before an exec.
+    pub(crate) fn adopt(path: PathBuf, pinned: OwnedFd) -> SocketFile {
+        SocketFile { path, ours: Pinned(pinned.into()) }
+    }
+
+    /// What keeps its inode from being another's.
+    pub(crate) fn pinned(&self) -> &File {
+        &self.ours.0
+    }
+
     /// As it was asked for.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -452,7 +452,7 @@ impl Link {
             Kind::Answer => self.told(head.number, Ok(body)),
             Kind::Refusal => self.told(head.number, Err(String::from_utf8_lossy(&body).into_owned())),
             // The first is what workers say, the second the channel's own; the last was read at the birth.
-            Kind::Relay | Kind::Hello | Kind::Birth => {}
+            Kind::Relay | Kind::Hello | Kind::Birth | Kind::Check => {}
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 #![deny(warnings)]
 
 mod all {
-    use cluster::{Address, Exit, Line, Primary, Reload, Worker};
+    use cluster::{Address, Exit, Line, Primary, Reload, Upgrade, Worker};
 
     #[cluster::main(
         workers = "cpus",
@@ -42,6 +42,7 @@ mod all {
         on_output = printed,
         on_exit = goodbye,
         on_reload = reloaded,
+        on_upgrade = upgraded,
     )]
     pub async fn main() {}
 
@@ -69,6 +70,8 @@ mod all {
     fn goodbye(_: Worker, _: Exit) {}
 
     fn reloaded(_: Reload) {}
+
+    fn upgraded(_: Upgrade) {}
 
     struct Log;
 

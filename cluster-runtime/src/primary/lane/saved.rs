@@ -1,0 +1,74 @@
+//! The lanes, as one image of the primary leaves them for the next. What is on them stays in the kernel.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lane, Lanes, Left, Turn};
+use crate::config::Overload;
+use crate::ipc::message::{LaneId, ListenerId};
+use crate::primary::pick::RoundRobin;
+use crate::primary::slot::Id;
+use crate::sys::passed::{Claims, Fd};
+
+/// All of them, and whose turn it is.
+#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct SavedLanes {
+    lanes: Vec<SavedLane>,
+    turns: Vec<(ListenerId, Turn)>,
+    last: u64,
+}
+
+#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct SavedLane {
+    id: LaneId,
+    worker: u64,
+    slot: usize,
+    listeners: Vec<ListenerId>,
+    tx: Fd,
+    rx: Fd,
+    full: bool,
+    ended: bool,
+    left: Left,
+}
+
+impl Lanes {
+    pub(crate) fn save(&self) -> SavedLanes {
+        let lanes = self.lanes.iter().map(|(id, lane)| SavedLane {
+            id: *id,
+            worker: lane.worker.0,
+            slot: lane.slot,
+            listeners: lane.listeners.clone(),
+            tx: Fd::of(&lane.tx),
+            rx: Fd::of(&lane.rx),
+            full: lane.full,
+            ended: lane.ended,
+            left: lane.left,
+        });
+        let turns = self.rings.iter().filter_map(|(id, ring)| Some((*id, ring.robin.last()?)));
+        SavedLanes { lanes: lanes.collect(), turns: turns.collect(), last: self.last }
+    }
+}
+
+impl SavedLanes {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = &Fd> {
+        self.lanes.iter().flat_map(|lane| [&lane.tx, &lane.rx])
+    }
+
+    /// One that was crowded, or rested, is tried at once: the kernel says again how it is.
+    pub(crate) fn adopt(self, overload: Overload, claims: &Claims) -> Lanes {
+        let mut lanes = Lanes::new(overload);
+        lanes.last = self.last;
+        for saved in self.lanes {
+            let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left } = saved;
+            let (tx, rx) = (tx.take(claims), rx.take(claims));
+            let worker = Id(worker);
+            let lane =
+                Lane { worker, slot, listeners, tx, rx, full, crowded: false, rest_until: None, ended, left };
+            lanes.lanes.insert(id, lane);
+            lanes.sort(id);
+        }
+        for (listener, turn) in self.turns {
+            lanes.rings.entry(listener).or_default().robin = RoundRobin::after(turn);
+        }
+        lanes
+    }
+}

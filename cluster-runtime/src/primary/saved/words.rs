@@ -1,0 +1,92 @@
+//! Ends and failures as they are saved. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{self, ExitStatus, Reason, Signal};
+use crate::upgrade::UpgradeFailure;
+
+/// How a worker ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Exit {
+    status: Status,
+    /// In words, since another version may know others.
+    reason: String,
+    asked: bool,
+    lived: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+enum Status {
+    Code(i32),
+    Signal(i32),
+    Unknown,
+}
+
+/// Why an image goes back to the one before it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) enum Failure {
+    Worker { id: u64, exit: Exit },
+    Preload(String),
+    Image(String),
+}
+
+const REASONS: [(Reason, &str); 7] = [
+    (Reason::Asked, "asked"),
+    (Reason::Replaced, "replaced"),
+    (Reason::Finished, "finished"),
+    (Reason::Failed, "failed"),
+    (Reason::NotStarted, "not started"),
+    (Reason::Killed, "killed"),
+    (Reason::TimedOut, "timed out"),
+];
+
+impl From<&event::Exit> for Exit {
+    fn from(exit: &event::Exit) -> Exit {
+        let status = match exit.status {
+            ExitStatus::Code(code) => Status::Code(code),
+            ExitStatus::Signal(signal) => Status::Signal(signal.as_raw()),
+            ExitStatus::Unknown => Status::Unknown,
+        };
+        let word = REASONS.iter().find(|(reason, _)| *reason == exit.reason).map_or("", |(_, word)| word);
+        Exit { status, reason: word.to_owned(), asked: exit.asked, lived: exit.lived }
+    }
+}
+
+impl From<&Exit> for event::Exit {
+    fn from(exit: &Exit) -> event::Exit {
+        let status = match exit.status {
+            Status::Code(code) => ExitStatus::Code(code),
+            Status::Signal(signal) => {
+                Signal::from_raw(signal).map_or(ExitStatus::Unknown, ExitStatus::Signal)
+            }
+            Status::Unknown => ExitStatus::Unknown,
+        };
+        let known = REASONS.iter().find(|(_, word)| *word == exit.reason);
+        let reason = known.map_or(Reason::Failed, |(reason, _)| *reason);
+        event::Exit { status, reason, asked: exit.asked, lived: exit.lived }
+    }
+}
+
+impl From<&UpgradeFailure> for Failure {
+    fn from(failure: &UpgradeFailure) -> Failure {
+        match failure {
+            UpgradeFailure::Worker { id, exit } => Failure::Worker { id: *id, exit: exit.into() },
+            UpgradeFailure::Preload(why) => Failure::Preload(why.clone()),
+            UpgradeFailure::Image(why) => Failure::Image(why.clone()),
+            // Nobody goes back for these.
+            other => Failure::Image(other.to_string()),
+        }
+    }
+}
+
+impl From<&Failure> for UpgradeFailure {
+    fn from(failure: &Failure) -> UpgradeFailure {
+        match failure {
+            Failure::Worker { id, exit } => UpgradeFailure::Worker { id: *id, exit: exit.into() },
+            Failure::Preload(why) => UpgradeFailure::Preload(why.clone()),
+            Failure::Image(why) => UpgradeFailure::Image(why.clone()),
+        }
+    }
+}
