@@ -14,6 +14,7 @@ pub mod claims;
 pub mod client;
 pub mod control;
 pub mod echo;
+pub mod fails;
 pub mod judged;
 pub mod load;
 pub mod messages;

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use cluster_tests::claims::{self, Claim, RELOADS};
-use cluster_tests::forks;
+use cluster_tests::claims::{self, Claim, FALLEN, RELOADS, UNFIT};
 
 fn holds(claim: &Claim) {
     println!("{}\n{claim}\n\n{}", Claim::head(), claim.verdict);
@@ -26,9 +25,25 @@ fn p76_kills_cost_only_what_the_killed_held() {
 /// Mutation: end what is coming by ending the one that it was to replace.
 #[test]
 fn p62_broken_configurations_change_nothing() {
-    // Without a nursery preload is a part of the worker, and told of as such.
-    let reloads = if forks() { &RELOADS[..] } else { &RELOADS[..5] };
-    holds(&claims::broken_reloads(reloads, Duration::ZERO));
+    holds(&claims::broken_reloads(&RELOADS, Duration::ZERO));
+}
+
+/// Mutation: leave the listening sockets CLOEXEC.
+#[test]
+fn p82_upgrades_to_another_program_and_back_are_noticed_by_no_kind_of_client() {
+    holds(&claims::upgrades(5, Duration::ZERO));
+}
+
+/// Mutation: execute the program without having asked it.
+#[test]
+fn p85_programs_that_are_not_fit_change_nothing() {
+    holds(&claims::broken_deploys(&UNFIT, Duration::ZERO));
+}
+
+/// Mutation: go on with the new program when its first worker has failed.
+#[test]
+fn p105_programs_that_fail_in_the_primarys_place_give_it_back() {
+    holds(&claims::broken_deploys(&FALLEN, Duration::ZERO));
 }
 
 /// Mutation: neither PDEATHSIG nor the channel's end is acted upon.

@@ -13,8 +13,8 @@ Does to real servers what this project promises that nobody notices, and prints 
   --upgrades N    how many upgrades in place, to another program and back (20)
   --kills N       how many workers are killed, ten a second (100)
   --seconds N     how long each of these lasts at least (0)
-  --only NAME     only this promise; may be given more than once: reloads, upgrades, deploys,
-                  configurations, kills, primary, control
+  --only NAME     only this promise; may be given more than once: reloads, upgrades, unfit,
+                  fallen, configurations, kills, primary, control
   --verbose       the judge's whole table for each
 
 Ends with 0 if every promise holds, 1 if not, 2 if it could not try.

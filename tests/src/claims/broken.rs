@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::Claim;
 use super::site::{Site, WORKERS};
+use crate::plan::by_exec;
 use crate::story::{Event, Story};
 
 /// What came of one of them.
@@ -47,19 +48,55 @@ pub enum Make {
     Text(&'static str),
     /// Another program.
     Program(&'static str),
+    /// A good one.
+    Good,
     /// Nothing.
     Missing,
     /// A good program that nobody may execute.
     Forbidden,
-    /// The first half of a good program.
-    Half,
+    /// The beginning of a good program, without the rest.
+    Beginning,
 }
-
-/// Those of which an upgrade has to tell; the new worker is always the second one's successor.
-pub const UPGRADES: [Deploy; 0] = [];
 
 /// What a panic of the fixture prints.
 const PANIC: &[&str] = &["panicked at", "a bug in the new code"];
+
+/// The same of one that wants what others have.
+const IN_USE: &[&str] = &["panicked at", "Address already in use"];
+
+/// Those which are found out while nothing has changed: the program is asked before.
+pub const UNFIT: [Deploy; 17] = [
+    file("no file", Make::Missing, "No such file"),
+    file("a file that nobody may execute", Make::Forbidden, "Permission denied"),
+    file("a text", Make::Text("a program is something else\n"), "Exec format error"),
+    file("a script", Make::Text("#!/bin/sh\nexit 0\n"), "the program on disk can't take over"),
+    file("an empty file", Make::Text(""), "Exec format error"),
+    file("a copy that broke off", Make::Beginning, "the program on disk can't take over"),
+    file("another program: true", Make::Program("/bin/true"), "did not answer"),
+    file("another program: cat", Make::Program("/bin/cat"), "did not answer"),
+    file("another program: false", Make::Program("/bin/false"), "exited with status 1"),
+    broken("exits before it starts", "start exits", "exited with status 1", &[]),
+    broken("panics before it starts", "start panics", "exited with status 101", PANIC),
+    broken("hangs before it starts", "start hangs", "no answer within", &[]),
+    broken("segfaults before it starts", "start segfaults", "was killed by SIGSEGV", &[]),
+    broken("speaks another protocol", "start answers", "version 99 of the cluster's protocol", &[]),
+    broken("can't read the state", "start refuses", "is of version 9", &[]),
+    broken("a user that is not there", "user nobody-here", "nobody-here", &[]),
+    broken("an address that is none", "listen nowhere", "nowhere", &[]),
+];
+
+/// Those which answer well, and fail when they are in the primary's place: it goes back to the program before.
+pub const FALLEN: [Deploy; 9] = [
+    broken("listens on a port in use", "listen PORT", "Address already in use", &[]),
+    broken("its code for the primary panics", "primary panics", "panicked", PANIC),
+    broken("preload panics", "preload panics", "preload failed: the nursery exited with status 101", PANIC),
+    broken("preload hangs", "preload hangs", "was not done in time", &[]),
+    broken("a worker that exits", "main exits", "exited with status 1", &[]),
+    broken("a worker that panics", "main panics", "exited with status 101", PANIC),
+    broken("a worker that is never ready", "main hangs", "since its time was over", &[]),
+    broken("a worker that segfaults", "main segfaults", "was killed by SIGSEGV", &[]),
+    broken("a worker that binds a port in use", "main PORT", "exited with status 101", IN_USE),
+];
 
 /// Those which a reload can meet: the program is the same, what it reads is not.
 pub const RELOADS: [Deploy; 7] = [
@@ -67,15 +104,14 @@ pub const RELOADS: [Deploy; 7] = [
     broken("a worker that panics", "main panics", "exited with status 101", PANIC),
     broken("a worker that is never ready", "main hangs", "since its time was over", &[]),
     broken("a worker that segfaults", "main segfaults", "was killed by SIGSEGV", &[]),
-    broken(
-        "a worker that binds a port in use",
-        "main PORT",
-        "exited with status 101",
-        &["panicked at", "Address already in use"],
-    ),
+    broken("a worker that binds a port in use", "main PORT", "exited with status 101", IN_USE),
     broken("preload panics", "preload panics", "the nursery exited with status 101", PANIC),
     broken("preload hangs", "preload hangs", "was not done in time", &[]),
 ];
+
+const fn file(what: &'static str, make: Make, told: &'static str) -> Deploy {
+    Deploy { what, make, told, logged: &[] }
+}
 
 const fn broken(
     what: &'static str,
@@ -89,18 +125,19 @@ const fn broken(
 /// How long a new worker has, in these.
 const STARTUP: &str = "3s";
 
-/// Each of these, by SIGUSR2 to a good program.
+/// Each of these, by SIGUSR2 to a good program; and then a good one.
 #[must_use]
 pub fn broken_deploys(deploys: &[Deploy], at_least: Duration) -> Claim {
     let site = Site::open("judged", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
     let good = site.release("judged_next");
     fails(site, deploys, "upgrade", Signal::USR2, at_least, |site, deploy, kind| {
+        // What is made of a program is made of this one, and this one is in its place in the end.
         site.deploy(&good);
         make(site, deploy, kind);
     })
 }
 
-/// Each of these, by SIGHUP to a program that was good when it was started.
+/// Each of these, by SIGHUP to a program that was good when it was started; and then a good one.
 #[must_use]
 pub fn broken_reloads(deploys: &[Deploy], at_least: Duration) -> Claim {
     let site = Site::open("broken", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
@@ -121,17 +158,15 @@ fn fails(
     let before = site.builds();
     let mut told = Vec::new();
     let mut faults = Vec::new();
-    for one in deploys {
+    // Without a nursery preload is a part of each worker, and told of as such.
+    let possible = |deploy: &&Deploy| !by_exec() || !deploy.what.starts_with("preload");
+    for one in deploys.iter().filter(possible) {
         let kind =
             if let Make::Broken(kind) = one.make { kind.replace("PORT", &taken) } else { String::new() };
         let (requests, harmed) = (site.verdict().requests(), site.verdict().harmed().len());
         [one.told].iter().chain(one.logged).for_each(|part| site.cluster.expect_log(part));
         deploy(&mut site, one.make, &kind);
-        let ended = outcomes(site.cluster.story(), name).len();
-        site.cluster.signal(signal);
-        let outcome = site.cluster.until(&format!("the {name} to end: {}", one.what), |story| {
-            outcomes(story, name).get(ended).cloned()
-        });
+        let outcome = outcome(&mut site, name, signal);
         site.served();
         let verdict = site.verdict();
         let (requests, harmed) = (verdict.requests() - requests, verdict.harmed().len() - harmed);
@@ -145,11 +180,21 @@ fn fails(
         told.push(Told { deploy: one.what.to_owned(), told: outcome, requests, harmed });
     }
     site.last(at_least);
-    let mut claim = Claim::clean(format!("{} broken {name}s", deploys.len()), site.judge());
+    deploy(&mut site, Make::Good, "");
+    let outcome = outcome(&mut site, name, signal);
+    let mut claim = Claim::clean(format!("{} broken {name}s, and a good one", told.len()), site.judge());
     claim.faults.append(&mut faults);
+    claim.demand(outcome.ends_with(" ok"), format!("the good one: {name} {outcome}"));
     claim.told = told;
     site.close();
     claim
+}
+
+/// Asks for a reload or an upgrade; how it ends.
+fn outcome(site: &mut Site, name: &str, signal: Signal) -> String {
+    let before = outcomes(site.cluster.story(), name).len();
+    site.cluster.signal(signal);
+    site.cluster.until(&format!("the end of the {name}"), |story| outcomes(story, name).get(before).cloned())
 }
 
 /// How reloads or upgrades ended, in order: `2 failed: …`.
@@ -170,6 +215,7 @@ fn make(site: &Site, what: Make, kind: &str) {
         fs::set_permissions(&wrong, Permissions::from_mode(mode)).expect("set its mode");
     };
     match what {
+        Make::Good => return,
         Make::Missing => return fs::remove_file(site.program()).expect("remove the program"),
         Make::Program(path) => return site.point_to(Path::new(path)),
         Make::Broken(_) => {
@@ -178,9 +224,9 @@ fn make(site: &Site, what: Make, kind: &str) {
         }
         Make::Text(text) => write(text.as_bytes(), 0o755),
         Make::Forbidden => write(&fs::read(site.program()).expect("read the program"), 0o644),
-        Make::Half => {
+        Make::Beginning => {
             let whole = fs::read(site.program()).expect("read the program");
-            write(&whole[..whole.len() / 2], 0o755);
+            write(&whole[..whole.len().min(1 << 16)], 0o755);
         }
     }
     site.deploy(&wrong);

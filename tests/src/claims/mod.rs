@@ -12,7 +12,7 @@ use std::fmt;
 
 use cluster_judge::{Class, Verdict};
 
-pub use broken::{Deploy, Make, RELOADS, Told, UPGRADES, broken_deploys, broken_reloads};
+pub use broken::{Deploy, FALLEN, Make, RELOADS, Told, UNFIT, broken_deploys, broken_reloads};
 pub use control::control;
 pub use kills::kills;
 pub use orphans::primary_killed;
