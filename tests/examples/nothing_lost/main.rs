@@ -89,7 +89,9 @@ fn build() {
     cargo.args(["--profile", if name == "debug" { "dev" } else { name }]);
     // What cargo tells this program of itself would make some packages build anew.
     let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    env::vars().map(|(name, _)| name).filter(|name| told(name)).for_each(|name| drop(cargo.env_remove(name)));
+    for (name, _) in env::vars().filter(|(name, _)| told(name)) {
+        cargo.env_remove(name);
+    }
     cargo.arg("--target-dir").arg(profile.parent().expect("the target folder"));
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("start cargo");
     assert!(built.success(), "cargo could not build the programs that are tried");
