@@ -25,6 +25,7 @@ mod running;
 pub mod serve;
 pub mod sockets;
 mod story;
+pub mod upgrades;
 mod wait;
 
 pub use plan::{Plan, by_exec, can_inject, forks, is_root};

@@ -30,14 +30,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(fixture: &str) -> Self {
-        // Cargo builds the fixtures beside the folder of the test that runs.
-        let test = env::current_exe().expect("the path of this test");
-        let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
-        let fixture = folder.join(fixture);
-        assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
+    pub(crate) fn of(name: &str) -> Self {
         Self {
-            fixture,
+            fixture: fixture(name),
             env: Vec::new(),
             prelude: String::new(),
             args: Vec::new(),
@@ -54,6 +49,12 @@ impl Plan {
     #[must_use]
     pub fn copied_to(mut self, path: &Path) -> Self {
         copy(&self.fixture, path);
+        path.clone_into(&mut self.fixture);
+        self
+    }
+
+    /// Starts what is at this path instead of the fixture: another name of it.
+    pub(crate) fn found_at(mut self, path: &Path) -> Self {
         path.clone_into(&mut self.fixture);
         self
     }
@@ -172,6 +173,16 @@ impl Plan {
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("--").args([from, to]).status();
     assert!(copied.is_ok_and(|status| status.success()), "copy {} to {}", from.display(), to.display());
+}
+
+/// Where this fixture is.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    // Cargo builds the fixtures beside the folder of the test that runs.
+    let test = env::current_exe().expect("the path of this test");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
+    let fixture = folder.join(name);
+    assert!(fixture.exists(), "no fixture {}; see tests/src/bin", fixture.display());
+    fixture
 }
 
 /// Whether this run of the tests starts all workers by exec: `TEST_SPAWN=exec`.

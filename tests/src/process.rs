@@ -170,6 +170,16 @@ pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
+/// The children of `parent`, those included which have died and which it has not reaped.
+#[must_use]
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("read /proc");
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| state(pid).is_some_and(|(_, of)| of == parent))
+        .collect()
+}
+
 /// The children of `parent` which have died and which it has not reaped.
 #[must_use]
 pub fn zombies_of(parent: u32) -> Vec<u32> {

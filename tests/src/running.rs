@@ -58,6 +58,12 @@ impl Cluster {
         self.child.id()
     }
 
+    /// What all processes of this cluster carry in their environment.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// All that was read so far. Waits read on; this does not.
     #[must_use]
     pub fn story(&self) -> &Story {

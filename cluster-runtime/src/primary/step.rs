@@ -235,7 +235,7 @@ pub(crate) struct Fleet {
     pub(super) configured: usize,
     pub(super) phase: Phase,
     /// A signal has asked for the stop: the next one means now.
-    signalled: bool,
+    pub(super) signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
     pub(super) has_served: bool,
     pub(super) failure: Option<Failure>,
@@ -293,8 +293,7 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let postponed = self.upgrades.postpone_births();
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at.filter(|_| !postponed));
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
         let own = refills.chain(self.upgrades.deadline());
         self.members.values().filter_map(Member::deadline).chain(own).min()
     }
@@ -442,7 +441,7 @@ impl Fleet {
         }
         self.tick_upgrade(now, out);
         for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) && !self.upgrades.postpone_births() {
+            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
                 let id = self.ids.next();
                 self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
             }

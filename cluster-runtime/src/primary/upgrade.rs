@@ -85,15 +85,6 @@ impl Upgrades {
 }
 
 impl Fleet {
-    /// The generation that an upgrade is to make, while it is checked, executed or proves itself.
-    pub(crate) fn upgrading(&self) -> Option<u64> {
-        self.upgrades
-            .under_way
-            .as_ref()
-            .map(|upgrade| upgrade.generation)
-            .filter(|generation| *generation != 0)
-    }
-
     /// Whether [`Input::Quiet`](super::step::Input::Quiet) would have an image executed: nobody's birth is under way.
     pub(crate) fn awaits_quiet(&self) -> bool {
         let stage = self.upgrades.under_way.as_ref().map(|upgrade| &upgrade.stage);
@@ -130,6 +121,10 @@ impl Fleet {
 
     /// Begins the one that waits, if it may: as a reload, not while somebody is left over of one before.
     pub(super) fn begin_upgrade(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.is_over() {
+            // Everybody was told to leave, and nobody is left to go on with.
+            return self.end_upgrade(Some(UpgradeFailure::Stopped), now, out);
+        }
         if self.reloading().is_some() || self.somebody_is_left_over() {
             return;
         }
@@ -306,3 +301,11 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "upgrade_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "upgrade_properties.rs"]
+mod properties;

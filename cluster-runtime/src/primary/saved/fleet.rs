@@ -242,8 +242,14 @@ impl Fleet {
             }
         }
         let upgrade = self.upgrade.as_ref().map_or(self.generation, |upgrade| upgrade.generation);
-        if !(1..=self.last_generation).contains(&self.generation) || upgrade > self.last_generation {
+        let known = 1..=self.last_generation;
+        if !known.contains(&self.generation) || !known.contains(&upgrade) {
             return bad(format!("generations {} and {upgrade} of {}", self.generation, self.last_generation));
+        }
+        // More than anybody counts up to, and to be counted on from.
+        let last = self.last_id.max(self.last_generation);
+        if last > u64::MAX / 2 {
+            return bad(format!("a number {last} was given out"));
         }
         Ok(())
     }
@@ -254,32 +260,48 @@ impl step::Fleet {
     /// [`step::Effect::GoBack`] only: between them no reload runs, and it does not stop.
     pub(crate) fn save(&self, now: Instant) -> Fleet {
         let now = Now(now);
-        let slot = |slot: &step::Slot| Slot {
-            holder: slot.holder.map(|id| id.0),
-            refill: slot.refill_at.map(|at| now.due(at)),
-            streak: slot.streak.deaths,
+        // As with a member, whatever is added is to be thought of here. The rules are those of each image's settings; and
+        // while it stops no image is executed.
+        let step::Fleet {
+            rules: _,
+            ids,
+            slots,
+            members,
+            deaths,
+            reloads: Reloads { current, last, running: _, wanted },
+            upgrades: Upgrades { under_way, postponed: _ },
+            configured,
+            phase: _,
+            signalled: _,
+            has_served,
+            failure,
+        } = self;
+        let slot = |slot: &step::Slot| {
+            let step::Slot { holder, refill_at, streak } = slot;
+            let (holder, refill) = (holder.map(|id| id.0), refill_at.map(|at| now.due(at)));
+            Slot { holder, refill, streak: streak.deaths }
         };
-        let under_way = self.upgrades.under_way.as_ref();
-        let (generation, workers) = match under_way.map(|upgrade| &upgrade.stage) {
+        let (generation, workers) = match under_way.as_ref().map(|upgrade| &upgrade.stage) {
             Some(Stage::Proving { before, workers } | Stage::GoingBack { before, workers, .. }) => {
                 (*before, *workers)
             }
-            _ => (self.reloads.current, Some(self.configured)),
+            _ => (*current, Some(*configured)),
         };
+        let begun = under_way.as_ref().filter(|upgrade| upgrade.generation != 0);
         Fleet {
-            last_id: self.ids.last(),
-            slots: self.slots.iter().map(slot).collect(),
-            members: self.members.iter().map(|(id, member)| Member::of(*id, member, now)).collect(),
-            deaths: self.deaths.at.iter().map(|at| now.ago(*at)).collect(),
+            last_id: ids.last(),
+            slots: slots.iter().map(slot).collect(),
+            members: members.iter().map(|(id, member)| Member::of(*id, member, now)).collect(),
+            deaths: deaths.at.iter().map(|at| now.ago(*at)).collect(),
             generation,
-            last_generation: self.reloads.last,
-            reload_wanted: self.reloads.wanted,
-            has_served: self.has_served,
-            nobody_left: match &self.failure {
+            last_generation: *last,
+            reload_wanted: *wanted,
+            has_served: *has_served,
+            nobody_left: match failure {
                 Some(Failure::NobodyLeft { exit }) => Some(exit.into()),
                 _ => None,
             },
-            upgrade: under_way.map(|upgrade| Upgrade {
+            upgrade: begun.map(|upgrade| Upgrade {
                 generation: upgrade.generation,
                 took: now.ago(upgrade.began),
                 failed: match &upgrade.stage {
@@ -347,3 +369,7 @@ impl step::Fleet {
         Ok(fleet)
     }
 }
+
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+pub(super) mod tests;

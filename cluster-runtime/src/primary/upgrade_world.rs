@@ -1,0 +1,325 @@
+//! A fleet that is upgraded again and again, and what holds of it at every moment.
+
+use std::collections::BTreeSet;
+
+use super::super::super::saved::State;
+use super::super::super::step::{Ids, Input, Rules};
+use super::*;
+use crate::config::Restart;
+use crate::event::{ExitStatus, Signal};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Something happens; to a member, by its number among those there are.
+#[derive(Clone, Debug)]
+pub(super) enum Happening {
+    Upgrade,
+    Reload,
+    Fork,
+    Checked(bool),
+    Ready(usize),
+    Proven(usize),
+    /// The births that were asked for happen; or all fail.
+    Births(bool),
+    Dies(usize, ExitStatus),
+    Closes(usize),
+    Leaves(usize, bool),
+    Signalled(usize, Signal),
+    NoPreload,
+    Later(u64),
+    /// The execs from now on fail, or succeed.
+    Execs(bool),
+    /// The image that is executed from now on takes over, or goes back at once.
+    TakesOver(bool),
+    /// How many workers the next image wants.
+    Workers(usize),
+}
+
+/// A fleet through all its images, the processes that it believes in, and what it was asked and has answered.
+pub(super) struct World {
+    pub(super) fleet: Fleet,
+    now: Instant,
+    rules: Rules,
+    /// Births take a while, as with a nursery; else they happen at once.
+    slow: bool,
+    unborn: BTreeSet<Id>,
+    killed: BTreeSet<Id>,
+    pub(super) told: BTreeSet<Id>,
+    pub(super) execs: bool,
+    pub(super) takes_over: bool,
+    /// What is configured here, in the next image, and in the one before this.
+    pub(super) workers: usize,
+    pub(super) next_workers: usize,
+    workers_before: usize,
+    pub(super) wishes: usize,
+    pub(super) upgraded: Vec<Upgrade>,
+    pub(super) images: usize,
+    numbers: BTreeSet<u64>,
+    stopped: bool,
+    /// Ready ones that have gone unasked.
+    pub(super) lost: usize,
+}
+
+impl World {
+    pub(super) fn new(workers: usize, surge: usize, slow: bool) -> World {
+        let rules = Rules {
+            restart: Restart::Always,
+            max_restarts: u32::MAX,
+            restart_window: 60 * SECOND,
+            startup_timeout: 10 * SECOND,
+            drain_timeout: 5 * SECOND,
+            max_surge: surge,
+        };
+        let mut world = World {
+            fleet: Fleet::new(rules.clone(), Ids::default()),
+            now: Instant::now(),
+            rules,
+            slow,
+            unborn: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            told: BTreeSet::new(),
+            execs: true,
+            takes_over: true,
+            workers,
+            next_workers: workers,
+            workers_before: workers,
+            wishes: 0,
+            upgraded: Vec::new(),
+            images: 0,
+            numbers: BTreeSet::from([1]),
+            stopped: false,
+            lost: 0,
+        };
+        world.tell(Input::Start { workers });
+        world.births(true);
+        for id in world.ids() {
+            world.tell(Input::Ready { id });
+            world.tell(Input::Proven { id });
+        }
+        world
+    }
+
+    pub(super) fn ids(&self) -> Vec<Id> {
+        self.fleet.members().map(|(id, _)| id).collect()
+    }
+
+    /// Of those that exist.
+    pub(super) fn nth(&self, number: usize) -> Option<Id> {
+        let ids: Vec<_> = self.fleet.members().filter(|(_, m)| m.exists).map(|(id, _)| id).collect();
+        (!ids.is_empty()).then(|| ids[number % ids.len()])
+    }
+
+    pub(super) fn ready(&self) -> usize {
+        let serves =
+            |member: &Member| member.connected && member.ready().is_some() && !member.life.is_leaving();
+        self.fleet.members().filter(|(_, member)| serves(member)).count()
+    }
+
+    /// Steps, and does what is asked, as the loop does; looks at everything that must hold.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.step(input);
+        let state = State { fleet: self.fleet.save(self.now) };
+        let bytes = state.encode().unwrap();
+        assert_eq!(State::decode(&bytes).unwrap().encode().unwrap(), bytes);
+        while self.fleet.awaits_quiet() {
+            let effects = self.fleet.step(Input::Quiet, self.now);
+            assert_eq!(effects.len(), 1, "an exec would cut something off: {effects:?}");
+            assert!(!self.stopped && self.unborn.is_empty());
+            assert!(self.fleet.reloads.running.is_none());
+            let back = matches!(effects[0], Effect::GoBack { .. });
+            match self.execs {
+                true => self.execute(back),
+                false => self.step(Input::NotExeced("no".into())),
+            }
+        }
+    }
+
+    /// One image gives way to the next.
+    fn execute(&mut self, back: bool) {
+        self.images += 1;
+        let saved = State { fleet: self.fleet.save(self.now) };
+        let bytes = saved.encode().unwrap();
+        let state = State::decode(&bytes).unwrap();
+        assert_eq!(state.encode().unwrap(), bytes);
+        let refused = (!back && !self.takes_over).then(|| "it would not".to_owned());
+        match (back, &refused) {
+            (true, _) => self.workers = self.workers_before,
+            (false, None) => {
+                self.workers_before = self.workers;
+                self.workers = self.next_workers;
+            }
+            (false, Some(_)) => {}
+        }
+        let goes_on = refused.is_none();
+        let rules = self.rules.clone();
+        let (ids, workers) = (Ids::default(), self.workers);
+        self.fleet = Fleet::restore(&state.fleet, rules, ids, workers, refused, self.now).unwrap();
+        if goes_on {
+            assert_eq!(self.fleet.save(self.now), saved.fleet, "what was saved is not what there is");
+        }
+        self.step(Input::Resume);
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut todo = vec![input];
+        while let Some(input) = todo.pop() {
+            match &input {
+                Input::Upgrade => self.wishes += 1,
+                Input::Exited { id, .. } => {
+                    let member = self.fleet.member(*id);
+                    self.lost += usize::from(member.is_some_and(|m| m.ready().is_some() && !m.asked));
+                }
+                _ => {}
+            }
+            for effect in self.fleet.step(input, self.now) {
+                match effect {
+                    Effect::Spawn { id, generation, .. } => {
+                        assert!(!self.stopped, "a birth after the stop");
+                        let member = self.fleet.member(id).expect("one that is to be born");
+                        assert_eq!(member.generation, generation);
+                        if member.asked {
+                            todo.push(Input::Unborn { id });
+                        } else if self.slow {
+                            self.unborn.insert(id);
+                        } else {
+                            todo.push(Input::Born { id });
+                        }
+                    }
+                    Effect::NotToBe { id } => todo.push(Input::Unborn { id }),
+                    Effect::Drain { id } => drop(self.told.insert(id)),
+                    Effect::Signal { id, signal: Signal::KILL } => drop(self.killed.insert(id)),
+                    Effect::StopListening => {
+                        self.stopped = true;
+                        let unborn = std::mem::take(&mut self.unborn);
+                        todo.extend(unborn.into_iter().map(|id| Input::Unborn { id }));
+                    }
+                    Effect::Reloaded(outcome) => {
+                        assert!(self.numbers.insert(outcome.generation()), "{outcome:?}: used before");
+                    }
+                    Effect::Upgraded(outcome) => {
+                        assert!(self.numbers.insert(outcome.generation()), "{outcome:?}: used before");
+                        self.upgraded.push(outcome);
+                    }
+                    Effect::Check => assert!(!self.stopped),
+                    Effect::Exec | Effect::GoBack { .. } => panic!("asked for in the middle of a turn"),
+                    Effect::Retire { .. } => {
+                        let unborn = std::mem::take(&mut self.unborn);
+                        todo.extend(unborn.into_iter().map(|id| Input::Unborn { id }));
+                    }
+                    Effect::Signal { .. }
+                    | Effect::Publish(_)
+                    | Effect::Throttled { .. }
+                    | Effect::Reloading { .. }
+                    | Effect::Proving { .. }
+                    | Effect::Returning { .. }
+                    | Effect::Returned(_) => {}
+                }
+            }
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        for (at, slot) in self.fleet.slots.iter().enumerate() {
+            let Some(id) = slot.holder else { continue };
+            assert_eq!(self.fleet.member(id).map(|member| member.slot), Some(at), "a slot of a stranger");
+        }
+        let upgrades = &self.fleet.upgrades;
+        let open = usize::from(upgrades.under_way.is_some());
+        assert_eq!(self.upgraded.len() + open, self.wishes, "one outcome for each wish");
+        assert!(upgrades.postponed.is_empty() || upgrades.postpone_births(), "they wait for nothing");
+        for id in &upgrades.postponed {
+            assert!(self.fleet.member(*id).is_some_and(|member| !member.exists), "born, and yet to be born");
+        }
+        let (current, last) = (self.fleet.reloads.current, self.fleet.reloads.last);
+        assert!(current <= last, "{current} of {last}");
+        if let Some(running) = &self.fleet.reloads.running {
+            assert!(!self.stopped && !upgrades.postpone_births());
+            assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
+        }
+    }
+
+    pub(super) fn births(&mut self, succeed: bool) {
+        for id in std::mem::take(&mut self.unborn) {
+            self.tell(if succeed { Input::Born { id } } else { Input::Unborn { id } });
+        }
+    }
+
+    pub(super) fn happen(&mut self, happening: Happening) {
+        let one = |world: &World, number| world.nth(number);
+        let input = match happening {
+            Happening::Upgrade => Some(Input::Upgrade),
+            Happening::Reload => Some(Input::Reload),
+            Happening::Fork => Some(Input::Fork { id: self.fleet.ids.next() }),
+            Happening::Checked(fit) => Some(Input::Checked(fit.then_some(()).ok_or("unfit".into()))),
+            Happening::Ready(n) => one(self, n).map(|id| Input::Ready { id }),
+            Happening::Proven(n) => one(self, n).map(|id| Input::Proven { id }),
+            Happening::Births(succeed) => {
+                self.births(succeed);
+                None
+            }
+            Happening::Dies(n, status) => one(self, n).map(|id| Input::Exited { id, status }),
+            Happening::Closes(n) => one(self, n).map(|id| Input::Closed { id }),
+            Happening::Leaves(n, voluntary) => one(self, n).map(|id| Input::Leave { id, voluntary }),
+            Happening::Signalled(n, signal) => one(self, n).map(|id| Input::Kill { id, signal }),
+            Happening::NoPreload => {
+                let generation = self.fleet.reloading().unwrap_or(0);
+                Some(Input::Barren { generation, why: String::new() })
+            }
+            Happening::Later(ms) => {
+                self.now += Duration::from_millis(ms);
+                Some(Input::Tick)
+            }
+            Happening::Execs(succeed) => {
+                self.execs = succeed;
+                None
+            }
+            Happening::TakesOver(takes_over) => {
+                self.takes_over = takes_over;
+                None
+            }
+            Happening::Workers(workers) => {
+                self.next_workers = workers;
+                None
+            }
+        };
+        if let Some(input) = input {
+            self.tell(input);
+        }
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        let filled = self.fleet.slots.iter().all(|slot| slot.refill_at.is_none());
+        let done = self.fleet.reloading().is_none() && !self.fleet.reloads.wanted;
+        let serves = self.ready() == self.fleet.members().count();
+        filled && done && self.fleet.upgrades.under_way.is_none() && serves
+    }
+
+    /// Everybody behaves from now on: who is to go goes, and who is to come comes.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..200 {
+            if self.is_calm() {
+                return;
+            }
+            self.births(true);
+            self.tell(Input::Checked(Ok(())));
+            for id in self.ids() {
+                if self.killed.contains(&id) {
+                    self.tell(Input::Exited { id, status: ExitStatus::Signal(Signal::KILL) });
+                } else if self.told.contains(&id) {
+                    self.tell(Input::Exited { id, status: ExitStatus::Code(0) });
+                } else {
+                    self.tell(Input::Ready { id });
+                    self.tell(Input::Proven { id });
+                }
+            }
+            self.now += SECOND;
+            self.tell(Input::Tick);
+        }
+    }
+
+    pub(super) fn is_new_and_unready(&self, id: Id) -> bool {
+        let new = |member: &Member| member.generation > 1 && member.exists && member.ready().is_none();
+        self.fleet.member(id).is_some_and(new) && !self.told.contains(&id)
+    }
+}

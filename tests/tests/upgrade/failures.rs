@@ -1,0 +1,259 @@
+//! Upgrades that come to nothing: whoever asked is told why, and the program before serves on.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, net};
+
+use cluster_tests::client::ask;
+use cluster_tests::load::Load;
+use cluster_tests::upgrades::Disk;
+use cluster_tests::{Cluster, Signal, can_inject, process};
+
+use super::{failure, upgrade};
+
+/// Which file a process runs.
+fn image(pid: u32) -> (u64, u64) {
+    let file = fs::metadata(format!("/proc/{pid}/exe")).expect("a process has a program");
+    (file.dev(), file.ino())
+}
+
+fn cluster(disk: &Disk) -> Cluster {
+    let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").start();
+    cluster.up(2);
+    cluster.expect_log("upgrade: ");
+    cluster
+}
+
+/// After a failure: the same workers of the same program, nobody else, and a good program takes over as ever.
+fn serves_on(disk: &Disk, mut cluster: Cluster, program: (u64, u64), workers: &[u64], next: u64) {
+    let address = cluster.up(2);
+    assert_eq!(image(cluster.pid()), program, "the program before");
+    cluster.check(cluster.story().listening() == workers, "the same workers");
+    let mark = cluster.mark().to_owned();
+    cluster.eventually("nobody else", || process::marked(&mark).len() == 3);
+    assert!(workers.contains(&ask(&address, "/").worker()));
+    disk.order("");
+    disk.put("successor");
+    upgrade(&mut cluster, next);
+    assert_ne!(image(cluster.pid()), program, "another program");
+    cluster.stop();
+}
+
+/// What is on disk is not fit: nothing has changed, under load.
+fn is_unfit(disk: &Disk, put: impl FnOnce(), log: &[&str], told: &str) {
+    let mut cluster = cluster(disk);
+    log.iter().for_each(|part| cluster.expect_log(part));
+    let address = cluster.up(2);
+    let program = image(cluster.pid());
+    put();
+    let load = Load::mixed(&address, 2, 2);
+    load.served(20);
+    cluster.signal(Signal::USR2);
+    let why = failure(&mut cluster, 2);
+    let begin = "the program on disk can't take over: ";
+    assert!(why.starts_with(begin) && why.contains(told), "{why:?} instead of {told:?}");
+    load.served(20);
+    let tally = load.stop();
+    cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
+    serves_on(disk, cluster, program, &[1, 2], 3);
+}
+
+fn does(order: &str, log: &[&str], told: &str) {
+    let word = order.split(' ').next().unwrap_or_default();
+    let disk = Disk::of(&format!("p85-{word}"));
+    let put = || {
+        disk.put("successor");
+        disk.order(order);
+    };
+    is_unfit(&disk, put, log, told);
+}
+
+/// Mutation: take the end of the check for its success.
+#[test]
+fn p85_a_program_that_exits_panics_or_aborts_changes_nothing() {
+    does("exit 1", &[], "program: it exited with status 1");
+    does("exit 0", &[], "program: it did not answer");
+    does("panic", &["panicked at", "a bug in the new program"], "program: it exited with status 101");
+    does("abort", &[], "program: it was killed by SIGABRT");
+}
+
+/// Mutation: wait for the answer without a deadline; leave the child alone when it is over.
+#[test]
+fn p86_a_program_that_hangs_is_killed_and_changes_nothing() {
+    does("hang", &[], "no answer within 2s (startup_timeout)");
+}
+
+/// Mutation: pass over the protocol of the answer; read an answer without a limit.
+#[test]
+fn p85_a_program_that_answers_otherwise_changes_nothing() {
+    does("protocol", &[], "it speaks version 99 of the cluster's protocol (other)");
+    does("stutter", &[], "its answer is longer than 4096 bytes");
+    does("unclustered", &[], "it would run unclustered");
+}
+
+/// Mutation: open the program by its name a second time.
+#[test]
+fn p85_p108_what_is_no_program_changes_nothing() {
+    let unfit = |name: &str, put: &dyn Fn(&Disk), told: &str| {
+        let disk = Disk::of(&format!("p108-{name}"));
+        is_unfit(&disk, || put(&disk), &[], told);
+    };
+    unfit("mode", &|disk| disk.put_copy(Path::new("/bin/true"), 0o644), "Permission denied");
+    unfit("text", &|disk| disk.put_copy(Path::new("/proc/self/status"), 0o755), "Exec format error");
+    unfit("none", &|disk| fs::remove_file(disk.program()).expect("remove the program"), "No such file");
+    let folder = |disk: &Disk| {
+        fs::remove_file(disk.program()).expect("remove the program");
+        fs::create_dir(disk.program()).expect("a folder in its place");
+    };
+    let disk = Disk::of("p108-folder");
+    let mut cluster = cluster(&disk);
+    folder(&disk);
+    cluster.signal(Signal::USR2);
+    assert!(failure(&mut cluster, 2).contains("not a file"));
+    fs::remove_dir(disk.program()).expect("remove the folder");
+    let program = image(cluster.pid());
+    serves_on(&disk, cluster, program, &[1, 2], 3);
+}
+
+/// The exec itself fails, though the check did not: the program has lost its permission in between.
+///
+/// Mutation: let go of something before the exec; leave the signals blocked after it; leave descriptors open for children.
+#[test]
+fn p108_an_exec_that_fails_changes_nothing() {
+    let disk = Disk::of("p108-lock");
+    let mut cluster = cluster(&disk);
+    let program = image(cluster.pid());
+    let status = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+        status.lines().filter(|line| line.starts_with("Sig")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = status(cluster.pid());
+    disk.put("serve");
+    disk.put_copy(&disk.program().with_file_name("../successor"), 0o755);
+    disk.order("lock");
+    cluster.signal(Signal::USR2);
+    let why = failure(&mut cluster, 2);
+    assert_eq!(why, "executing the program on disk: Permission denied (os error 13)");
+    assert_eq!(status(cluster.pid()), before);
+    serves_on(&disk, cluster, program, &[1, 2], 3);
+}
+
+/// Errors that no file brings about.
+///
+/// Mutation: as above.
+#[test]
+fn p108_whatever_the_kernel_says_of_the_exec_the_program_before_goes_on() {
+    if !can_inject() {
+        return;
+    }
+    for error in ["ENOMEM", "E2BIG", "ETXTBSY", "EMFILE"] {
+        let disk = Disk::of(&format!("p108-{error}"));
+        let trace = disk.path("trace");
+        let fault = format!("execveat:error={error}:when=1");
+        let mut cluster = disk.plan("serve").workers(2).inject(&fault, &trace.display().to_string()).start();
+        let address = cluster.up(2);
+        cluster.expect_log("executing the program on disk");
+        let load = Load::mixed(&address, 2, 2);
+        load.served(20);
+        cluster.signal(Signal::USR2);
+        let why = failure(&mut cluster, 2);
+        assert!(why.starts_with("executing the program on disk: "), "{why}");
+        load.served(20);
+        // The next one is let through.
+        upgrade(&mut cluster, 3);
+        load.served(20);
+        let tally = load.stop();
+        cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
+        cluster.stop();
+    }
+}
+
+/// Mutation: let a second one begin; drop it without a word.
+#[test]
+fn p87_a_second_upgrade_while_the_first_runs_is_refused() {
+    let disk = Disk::of("p87");
+    let mut cluster = cluster(&disk);
+    let address = cluster.up(2);
+    let program = image(cluster.pid());
+    disk.put("successor");
+    disk.order("hang");
+    cluster.signal(Signal::USR2);
+    cluster.logged("asking");
+    let _ = ask(&address, "/upgrade");
+    assert_eq!(failure(&mut cluster, 3), "not now: that to generation 2 is under way");
+    assert!(failure(&mut cluster, 2).contains("no answer"));
+    serves_on(&disk, cluster, program, &[1, 2], 4);
+}
+
+/// The new program takes over, and its first worker is never ready: the one before is back, and nobody has noticed.
+///
+/// Mutation: let go of the image before as soon as the new one runs.
+#[test]
+fn p105_a_new_program_whose_workers_fail_goes_back_to_the_one_before() {
+    let disk = Disk::of("p105");
+    let mut cluster = cluster(&disk);
+    let address = cluster.up(2);
+    cluster.expect_log("status 7");
+    let program = image(cluster.pid());
+    disk.put("successor");
+    disk.order("unready");
+    let load = Load::mixed(&address, 3, 3);
+    load.served(50);
+    cluster.signal(Signal::USR2);
+    let why = failure(&mut cluster, 2);
+    assert!(why.starts_with("the new program's worker 3 exited with status 7"), "{why}");
+    load.served(50);
+    let tally = load.stop();
+    cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
+    assert_eq!(tally.by_worker.keys().copied().collect::<Vec<_>>(), [1, 2], "the same as before");
+    cluster.check(cluster.story().life(3).last() == Some(&"exit"), "the end of worker 3 to be told");
+    serves_on(&disk, cluster, program, &[1, 2], 3);
+}
+
+/// It can't even begin: its code for the primary panics, or an address that it names is in use.
+///
+/// Mutation: take the descriptors before the code for the primary has run and drop them with it.
+#[test]
+fn p105_a_new_program_that_can_not_take_over_goes_back_to_the_one_before() {
+    let taken = net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let listen = format!("listen {}", taken.local_addr().expect("an address"));
+    for (order, log, told) in [
+        ("callback", &["panicked at", "a bug in the new callback"][..], "its code for the primary panicked"),
+        (listen.as_str(), &[], "Address already in use"),
+    ] {
+        let word = order.split(' ').next().unwrap_or_default();
+        let disk = Disk::of(&format!("p105-{word}"));
+        let mut cluster = cluster(&disk);
+        log.iter().for_each(|part| cluster.expect_log(part));
+        let address = cluster.up(2);
+        let program = image(cluster.pid());
+        disk.put("successor");
+        disk.order(order);
+        let load = Load::mixed(&address, 3, 3);
+        load.served(50);
+        cluster.signal(Signal::USR2);
+        let why = failure(&mut cluster, 2);
+        assert!(why.starts_with("the new program did not take over: ") && why.contains(told), "{why}");
+        load.served(50);
+        let tally = load.stop();
+        cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
+        assert_eq!(tally.by_worker.keys().copied().collect::<Vec<_>>(), [1, 2], "the same as before");
+        serves_on(&disk, cluster, program, &[1, 2], 3);
+    }
+}
+
+/// Mutation: leave the child of the check to itself.
+#[test]
+fn p90_a_stop_ends_the_check() {
+    let disk = Disk::of("p90");
+    let mut cluster = disk.plan("serve").workers(2).start();
+    cluster.up(2);
+    disk.put("successor");
+    disk.order("hang");
+    cluster.signal(Signal::USR2);
+    cluster.logged("asking");
+    cluster.listen_for(Duration::from_millis(50));
+    let story = cluster.stop();
+    assert!(story.said("upgrade 2 failed: the cluster stops"), "{story}");
+}

@@ -1,0 +1,114 @@
+//! What happens between the end of one program and the beginning of the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use cluster_tests::client::ask;
+use cluster_tests::upgrades::Disk;
+use cluster_tests::{Cluster, Event, Signal, process};
+
+/// Mutation: look for the ends of adopted workers only when they are told; leave out the pidfds.
+#[test]
+fn p100_a_worker_that_dies_while_no_program_looks_is_reaped_and_replaced() {
+    let disk = Disk::of("p100");
+    let mut cluster = disk.plan("serve").workers(2).start();
+    let address = cluster.up(2);
+    cluster.expect_log("SIGKILL");
+    disk.put("successor");
+    disk.hold(cluster.pid());
+    cluster.signal(Signal::USR2);
+    cluster.said("holding");
+    let pid = cluster.fork(1).pid;
+    cluster.signal_worker(1, Signal::KILL);
+    assert!(process::exits_within(pid, Duration::from_secs(5)));
+    disk.let_go();
+    let exit = cluster.exit(1);
+    assert_eq!(exit.signal.as_deref(), Some("SIGKILL"));
+    cluster.said("upgrade 2 ok");
+    cluster.up(2);
+    assert_eq!(cluster.story().forks().filter(|fork| fork.generation == 2).count(), 2, "one for each slot");
+    assert!(ask(&address, "/").worker() > 2);
+    cluster.stop();
+}
+
+/// Mutation: read the signals once more before the exec, and forget them; leave them unblocked.
+#[test]
+fn p145_a_stop_in_the_window_is_a_graceful_stop() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let disk = Disk::of("p145-stop");
+        let mut cluster = disk.plan("serve").workers(2).start();
+        cluster.up(2);
+        disk.put("successor");
+        disk.hold(cluster.pid());
+        cluster.signal(Signal::USR2);
+        cluster.said("holding");
+        cluster.signal(signal);
+        disk.let_go();
+        let story = cluster.ends(0);
+        assert!(story.exits().all(|exit| exit.code == Some(0)), "{story}");
+        assert!(
+            story
+                .events()
+                .any(|event| matches!(event, Event::Said(line) if line.contains("the cluster stops")))
+        );
+    }
+}
+
+/// Every signal that has a meaning or none, again and again, while one program follows on the other.
+///
+/// Mutation: unblock the signals before the exec; give the mask back before there is somebody who reads them.
+#[test]
+fn p145_a_storm_of_signals_ends_nothing() {
+    let disk = Disk::of("p145-storm");
+    let mut cluster = disk.plan("successor").workers(2).start();
+    let address = cluster.up(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (primary, over) = (cluster.pid(), Arc::clone(&stop));
+    let storm = thread::spawn(move || {
+        let signals = [
+            Signal::HUP,
+            Signal::USR1,
+            Signal::CHILD,
+            Signal::PIPE,
+            Signal::WINCH,
+            Signal::USR2,
+            Signal::CONT,
+        ];
+        let mut sent = 0;
+        while !over.load(Ordering::Relaxed) {
+            process::signal(primary, signals[sent % signals.len()]);
+            sent += 1;
+            thread::sleep(Duration::from_millis(1));
+        }
+        sent
+    });
+    let done = |cluster: &Cluster| {
+        let said = cluster.story().events().filter(|event| {
+            matches!(event, Event::Said(line) if line.starts_with("upgrade ") && line.ends_with(" ok"))
+        });
+        said.count()
+    };
+    // Of those that come while one is under way, each is refused.
+    cluster.expect_log("not now");
+    while done(&cluster) < 20 {
+        cluster.listen_for(Duration::from_millis(20));
+        let _ = ask(&address, "/");
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(storm.join().expect("the storm") > 100);
+    // What it has asked for last may be under way.
+    cluster.eventually("rest", || cluster_is_at_rest(primary));
+    cluster.up(2);
+    cluster.stop();
+}
+
+/// Two workers, and nobody who comes or goes.
+fn cluster_is_at_rest(primary: u32) -> bool {
+    let count = || process::children_of(primary).len();
+    count() == 2 && {
+        thread::sleep(Duration::from_millis(100));
+        count() == 2
+    }
+}
