@@ -28,6 +28,12 @@ fn p62_broken_configurations_change_nothing() {
     holds(&claims::broken_reloads(&RELOADS, Duration::ZERO));
 }
 
+/// Mutation: as above; forget who died while the primary was executed.
+#[test]
+fn p76_kills_meanwhile_cost_no_more_and_no_upgrade_and_no_reload_hangs() {
+    holds(&claims::kills_meanwhile(20, Duration::ZERO));
+}
+
 /// Mutation: leave the listening sockets CLOEXEC.
 #[test]
 fn p82_upgrades_to_another_program_and_back_are_noticed_by_no_kind_of_client() {

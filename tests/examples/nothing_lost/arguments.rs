@@ -14,7 +14,7 @@ Does to real servers what this project promises that nobody notices, and prints 
   --kills N       how many workers are killed, ten a second (100)
   --seconds N     how long each of these lasts at least (0)
   --only NAME     only this promise; may be given more than once: reloads, upgrades, unfit,
-                  fallen, configurations, kills, primary, control
+                  fallen, configurations, kills, storm, primary, control
   --verbose       the judge's whole table for each
 
 Ends with 0 if every promise holds, 1 if not, 2 if it could not try.

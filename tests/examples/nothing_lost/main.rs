@@ -17,13 +17,14 @@ use cluster_tests::claims::{self, Claim, FALLEN, RELOADS, UNFIT};
 /// A promise: its name, and how it is tried.
 type Promise = (&'static str, fn(&Arguments) -> Claim);
 
-const PROMISES: [Promise; 8] = [
+const PROMISES: [Promise; 9] = [
     ("reloads", |n| claims::reloads(n.reloads, n.time)),
     ("upgrades", |n| claims::upgrades(n.upgrades, n.time)),
     ("unfit", |n| claims::broken_deploys(&UNFIT, n.time)),
     ("fallen", |n| claims::broken_deploys(&FALLEN, n.time)),
     ("configurations", |n| claims::broken_reloads(&RELOADS, n.time)),
     ("kills", |n| claims::kills(n.kills, n.time)),
+    ("storm", |n| claims::kills_meanwhile(n.kills, n.time)),
     ("primary", |_| claims::primary_killed(3)),
     ("control", |_| claims::control(3)),
 ];

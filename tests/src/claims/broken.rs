@@ -11,7 +11,6 @@ use rustix::process::Signal;
 use super::Claim;
 use super::site::{Site, WORKERS};
 use crate::plan::by_exec;
-use crate::story::{Event, Story};
 
 /// What came of one of them.
 #[derive(Clone, Debug)]
@@ -166,7 +165,7 @@ fn fails(
         let (requests, harmed) = (site.verdict().requests(), site.verdict().harmed().len());
         [one.told].iter().chain(one.logged).for_each(|part| site.cluster.expect_log(part));
         deploy(&mut site, one.make, &kind);
-        let outcome = outcome(&mut site, name, signal);
+        let outcome = site.outcome(name, signal);
         site.served();
         let verdict = site.verdict();
         let (requests, harmed) = (verdict.requests() - requests, verdict.harmed().len() - harmed);
@@ -181,29 +180,13 @@ fn fails(
     }
     site.last(at_least);
     deploy(&mut site, Make::Good, "");
-    let outcome = outcome(&mut site, name, signal);
+    let outcome = site.outcome(name, signal);
     let mut claim = Claim::clean(format!("{} broken {name}s, and a good one", told.len()), site.judge());
     claim.faults.append(&mut faults);
     claim.demand(outcome.ends_with(" ok"), format!("the good one: {name} {outcome}"));
     claim.told = told;
     site.close();
     claim
-}
-
-/// Asks for a reload or an upgrade; how it ends.
-fn outcome(site: &mut Site, name: &str, signal: Signal) -> String {
-    let before = outcomes(site.cluster.story(), name).len();
-    site.cluster.signal(signal);
-    site.cluster.until(&format!("the end of the {name}"), |story| outcomes(story, name).get(before).cloned())
-}
-
-/// How reloads or upgrades ended, in order: `2 failed: …`.
-fn outcomes(story: &Story, name: &str) -> Vec<String> {
-    let said = story.events().filter_map(|event| match event {
-        Event::Said(line) => line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned),
-        _ => None,
-    });
-    said.collect()
 }
 
 /// Puts it in the place of the program.

@@ -23,26 +23,69 @@ const STANDSTILL: Duration = Duration::from_millis(10);
 #[must_use]
 pub fn kills(count: u64, at_least: Duration) -> Claim {
     let mut site = Site::open("judged", WORKERS, &[]);
+    let held = storm(&mut site, count, |_| {});
+    site.last(at_least);
+    judge(site, &held, format!("{count} kills, ten a second"))
+}
+
+/// So many, while one upgrade or reload follows the other.
+#[must_use]
+pub fn kills_meanwhile(count: u64, at_least: Duration) -> Claim {
+    let mut site = Site::open("judged", WORKERS, &[]);
+    let releases = ["judged", "judged_next"].map(|name| site.release(name));
+    let mut wishes = 0;
+    let held = storm(&mut site, count, |site| {
+        // Nothing is asked for while something is under way, so that none of it is refused.
+        if ["reload", "upgrade"].map(|name| site.outcomes(name).len()).iter().sum::<usize>() == wishes {
+            site.deploy(&releases[wishes % 2]);
+            site.cluster.signal(if wishes % 3 == 2 { Signal::HUP } else { Signal::USR2 });
+            wishes += 1;
+        }
+    });
+    site.cluster.until("the end of what is under way", |story| {
+        let ended = |name| super::site::outcomes(story, name).len();
+        (ended("reload") + ended("upgrade") == wishes).then_some(())
+    });
+    let well = |name| site.outcomes(name).iter().filter(|outcome| outcome.ends_with(" ok")).count();
+    let done = format!(
+        "{count} kills, ten a second, while {} of {wishes} upgrades and reloads were well",
+        well("reload") + well("upgrade")
+    );
+    site.last(at_least);
+    site.deploy(&releases[1]);
+    let last = site.outcome("upgrade", Signal::USR2);
+    let builds = site.builds();
+    let mut claim = judge(site, &held, done);
+    claim.demand(last.ends_with(" ok"), format!("afterwards: upgrade {last}"));
+    claim.demand(builds == ["judged_next"], format!("{builds:?} serve in the end"));
+    claim
+}
+
+/// So many kills; what all of those held. `meanwhile` is called after each.
+fn storm(site: &mut Site, count: u64, mut meanwhile: impl FnMut(&mut Site)) -> Held {
     site.cluster.expect_log("SIGKILL");
     let mut random = Random::new(count);
     let mut held = Held::default();
     let mut killed = 0;
     while killed < count {
+        meanwhile(site);
         site.cluster.listen_for(PAUSE);
         let up = site.cluster.story().listening();
         if !up.is_empty() {
-            let more = kill(&mut site, up[random.number() as usize % up.len()]);
+            let more = kill(site, up[random.number() as usize % up.len()]);
             held.ports.extend(more.ports);
             held.unix += more.unix;
             killed += 1;
         }
     }
-    site.last(at_least);
+    held
+}
+
+fn judge(mut site: Site, held: &Held, done: String) -> Claim {
     let verdict = site.judge();
     let (all, harmed) = (held.ports.len() + held.unix, verdict.harmed().len());
-    let done =
-        format!("{count} kills, ten a second, of workers that held {all} connections: {harmed} harmed");
-    let faults = faults(&verdict, &held);
+    let done = format!("{done}: of {all} connections that the killed held {harmed} were harmed");
+    let faults = faults(&verdict, held);
     let mut claim = Claim { faults, ..Claim::new(done, verdict) };
     claim.demand(harmed > 0, "not one was harmed, so that nothing was tried");
     for class in [Class::Refused, Class::Corrupt, Class::Duplicate, Class::Timeout] {

@@ -14,7 +14,7 @@ use cluster_judge::{Class, Verdict};
 
 pub use broken::{Deploy, FALLEN, Make, RELOADS, Told, UNFIT, broken_deploys, broken_reloads};
 pub use control::control;
-pub use kills::kills;
+pub use kills::{kills, kills_meanwhile};
 pub use orphans::primary_killed;
 pub use rolls::{reloads, upgrades};
 

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs, io, process};
 
 use cluster_judge::{Class, Plan, Trial, Verdict};
+use rustix::process::Signal;
 
 use crate::client::ask;
 use crate::running::Cluster;
+use crate::story::{Event, Story};
 
 /// So many workers, but where there have to be more.
 pub(super) const WORKERS: usize = 2;
@@ -139,6 +141,19 @@ impl Site {
         builds
     }
 
+    /// Asks for a `reload` or an `upgrade` by its signal; how it ends, such as `2 ok`.
+    pub(super) fn outcome(&mut self, name: &str, signal: Signal) -> String {
+        let before = self.outcomes(name).len();
+        self.cluster.signal(signal);
+        let ended = |story: &Story| outcomes(story, name).get(before).cloned();
+        self.cluster.until(&format!("the end of the {name}"), ended)
+    }
+
+    /// How all of them have ended so far.
+    pub(super) fn outcomes(&self, name: &str) -> Vec<String> {
+        outcomes(self.cluster.story(), name)
+    }
+
     /// Lets everybody be served once more, and ends the trial; the server goes on.
     pub(super) fn judge(&mut self) -> Verdict {
         self.served();
@@ -160,6 +175,15 @@ impl Site {
     pub(super) fn replace(self, next: impl FnOnce(Cluster) -> Cluster) -> Self {
         Self { cluster: next(self.cluster), ..self }
     }
+}
+
+/// How those that were told of in this story ended.
+pub(super) fn outcomes(story: &Story, name: &str) -> Vec<String> {
+    let said = story.events().filter_map(|event| match event {
+        Event::Said(line) => line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned),
+        _ => None,
+    });
+    said.collect()
 }
 
 impl Drop for Folder {
