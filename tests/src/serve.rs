@@ -49,6 +49,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         )
         .route("/fork", web::get().to(|| order(Order::Fork)))
         .route("/reload", web::get().to(|| order(Order::Reload)))
+        .route("/upgrade", web::get().to(|| order(Order::Upgrade)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
         .route("/abort-primary", web::get().to(|| order(Order::AbortPrimary)))

@@ -58,7 +58,7 @@ pub(crate) fn answer(socket: impl AsFd) -> Result<Fit, String> {
         let received = match scm::receive(&socket, decoder.room(), &mut fds) {
             Ok(received) => received.bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // It ended without having read the question; what it said before has been read.
+            // It has ended without a look at the question.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
             Err(error) => return Err(format!("its answer could not be read: {error}")),
         };

@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Instant;
 
 use super::source::Source;
@@ -42,11 +41,7 @@ impl Check {
         let program = program::open(path)?;
         let (ours, theirs) = scm::stream_pair()?;
         check::ask(&ours, state)?;
-        let mut command = exec::program(&program);
-        // What it prints while it is asked is not this program's output; what it says of its failure is for the log.
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        exec::end_with_us(&mut command);
-        let child = Child::or_end(exec::spawn(command, theirs.as_fd(), None, signals)?)?;
+        let child = Child::or_end(exec::try_out(&program, theirs.as_fd(), signals)?)?;
         if let Err(error) = epoll.add(&child, Source::Check.name(), Interest::Read) {
             child.end_now()?;
             return Err(error);

@@ -94,3 +94,49 @@ impl Loop {
         })
     }
 }
+
+#[cfg(test)]
+impl Parts {
+    /// In which everything occurs.
+    pub(crate) fn sample() -> Parts {
+        let mut last = 10;
+        let mut fd = || {
+            last += 1;
+            Fd::numbered(last)
+        };
+        let child = |worker, pidfd| SavedChild { worker, pid: 4000 + worker as u32, pidfd };
+        Parts {
+            name: "program".into(),
+            program: "/srv/current/program".into(),
+            blocked: vec![14, 34],
+            inherited: vec![(0, 5, 6), (3, 8, 1 << 33)],
+            children: vec![child(2, fd()), child(3, fd())],
+            leavers: vec![fd()],
+            lines: vec![SavedLine::sample(2, &mut fd), SavedLine::sample(3, &mut fd)],
+            lanes: SavedLanes::sample(&mut fd),
+            listeners: SavedListeners::sample(&mut fd),
+            door: SavedDoor::sample(&mut fd),
+            outputs: SavedOutputs::sample(&mut fd),
+            announced: vec![(2, ListenerId(1))],
+            somebody_bound: true,
+            forks: vec![(0, Fork::new().env("ROLE", "mailer").args(["-v"]))],
+            wanted: vec![(6, Fork::new().cwd("/"))],
+            asked: 17,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutation: forget one in any of `fds`.
+    #[test]
+    fn p103_every_descriptor_is_named_once() {
+        let parts = Parts::sample();
+        let mut numbers: Vec<_> = parts.fds().map(Fd::number).collect();
+        numbers.sort_unstable();
+        // All that were given out.
+        assert_eq!(numbers, (11..11 + 20).collect::<Vec<_>>());
+    }
+}

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
@@ -37,24 +37,6 @@ pub(crate) fn this_program(args: Option<&[OsString]>) -> Command {
     command
 }
 
-/// The program behind a descriptor, with this process's arguments and environment.
-pub(crate) fn program(program: &OwnedFd) -> Command {
-    // CLOEXEC: it is gone by the time that the program begins.
-    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    let mut own = std::env::args_os();
-    command.arg0(own.next().unwrap_or_default()).args(own);
-    command
-}
-
-/// Has it killed when this process dies.
-pub(crate) fn end_with_us(command: &mut Command) {
-    // SAFETY: a system call only.
-    #[allow(unsafe_code)]
-    unsafe {
-        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
-    }
-}
-
 /// Starts it; the child is ours. `left` stays open in it under its number, and is all that does but the standard ones; the
 /// signals that [`signal::hold`] names are blocked, and of the others those of `mask`. With `credentials`, it is that user's from its first instruction on.
 pub(crate) fn spawn(
@@ -77,6 +59,30 @@ pub(crate) fn spawn(
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(prepare);
+    }
+    Ok(command.spawn()?.id())
+}
+
+/// Starts the program behind a descriptor, with this process's arguments and environment and the mask that it had at its start;
+/// `left` stays open in it. What it prints goes nowhere, but for its errors. It is killed when this process dies.
+///
+/// Executed as by [`replace`]: std's way would hand a file that is no program to a shell.
+pub(crate) fn try_out(program: &OwnedFd, left: BorrowedFd<'_>, signals: &Signals) -> io::Result<u32> {
+    let (argv, program, left) = (Argv::own()?, program.try_clone()?, Fd::of(&left));
+    let before = signals.before();
+    let execute = move || {
+        left.keep_open(true)?;
+        signal::hold(&before)?;
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        Err(argv.execute(program.as_fd()))
+    };
+    // Its own exec is never reached.
+    let mut command = Command::new("/proc/self/exe");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: system calls only; nothing is allocated, and no lock is taken.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(execute);
     }
     Ok(command.spawn()?.id())
 }
@@ -147,33 +153,51 @@ pub(super) fn left_open() -> io::Result<Vec<Fd>> {
 /// it would be told. Every signal is blocked in the new image until it says otherwise: none is lost, and none ends it before
 /// it knows what to do about it. This is not std's `exec`, which has SIGPIPE end the process where it then fails.
 pub(crate) fn replace(program: impl AsFd, left: &[&Fd]) -> io::Result<Infallible> {
-    let args: Vec<CString> = std::env::args_os()
-        .map(|arg| CString::new(arg.into_vec()).map_err(io::Error::other))
-        .collect::<io::Result<_>>()?;
-    let mut argv: Vec<*const c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
-    argv.push(std::ptr::null());
+    if rustix::thread::gettid() != rustix::process::getpid() {
+        return Err(io::Error::other("the cluster was not started on the main thread of this program"));
+    }
+    let argv = Argv::own()?;
     let before = signal::block_all()?;
     let kept = left.iter().try_for_each(|fd| fd.keep_open(true));
-    let error = kept.err().unwrap_or_else(|| {
+    let error = kept.err().unwrap_or_else(|| argv.execute(program.as_fd()));
+    before.thread_set_mask()?;
+    left.iter().try_for_each(|fd| fd.keep_open(false))?;
+    Err(error)
+}
+
+/// This process's arguments, as an exec wants them.
+struct Argv {
+    args: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers lead to the strings beside them, which nobody changes.
+#[allow(unsafe_code)]
+unsafe impl Send for Argv {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Argv {}
+
+impl Argv {
+    fn own() -> io::Result<Argv> {
+        let args = std::env::args_os().map(|arg| CString::new(arg.into_vec()).map_err(io::Error::other));
+        let args: Vec<CString> = args.collect::<io::Result<_>>()?;
+        let pointers = args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Argv { args, pointers })
+    }
+
+    /// In the place of this process's image. Returns only if it can't be.
+    fn execute(&self, program: BorrowedFd<'_>) -> io::Error {
+        debug_assert_eq!(self.args.len() + 1, self.pointers.len());
         // SAFETY: both lists end with a null, and nobody changes the environment meanwhile: where the program has other
         // threads, that it does so is unsound in itself.
         #[allow(unsafe_code)]
         unsafe {
-            let program = program.as_fd().as_raw_fd();
-            libc::syscall(
-                libc::SYS_execveat,
-                program,
-                c"".as_ptr(),
-                argv.as_ptr(),
-                environ,
-                libc::AT_EMPTY_PATH,
-            );
+            let (program, argv) = (program.as_raw_fd(), self.pointers.as_ptr());
+            libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, environ, libc::AT_EMPTY_PATH);
         }
         io::Error::last_os_error()
-    });
-    before.thread_set_mask()?;
-    left.iter().try_for_each(|fd| fd.keep_open(false))?;
-    Err(error)
+    }
 }
 
 // SAFETY: as POSIX has it. std's own list leaves out what it can't read.

@@ -144,17 +144,12 @@ fn messages_that_are_half_sent_at_the_exec_arrive_whole_and_in_order() {
     let disk = Disk::of("half-sent");
     let mut cluster = disk.plan("serve").workers(2).start();
     let address = cluster.up(2);
+    let mut other = Connection::to(&address);
+    while other.ask("/").worker() != 2 {
+        other = Connection::to(&address);
+    }
     cluster.signal_worker(1, Signal::STOP);
     let text = "x".repeat(7_000);
-    let mut other = loop {
-        let mut connection = Connection::to(&address);
-        connection.patience(std::time::Duration::from_millis(300));
-        connection.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("ask");
-        if let cluster_tests::client::Outcome::Answered(_) = connection.read_reply() {
-            break connection;
-        }
-    };
-    other.patience(std::time::Duration::from_secs(10));
     let count = 60;
     for number in 0..count {
         let _ = other.ask(&format!("/tell/1/{number}-{text}"));

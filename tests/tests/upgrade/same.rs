@@ -117,13 +117,8 @@ fn p95_p104_twenty_upgrades_change_nothing_of_the_circumstances() {
 #[test]
 fn p144_workers_survive_the_exec_twenty_times() {
     let disk = Disk::of("p144");
-    let mut cluster = disk
-        .plan("successor")
-        .workers(4)
-        .env("CLUSTER_RUNTIME", "multi_thread")
-        .env("CLUSTER_THREADS", 2)
-        .env("CLUSTER_MAX_SURGE", 4)
-        .start();
+    let mut cluster =
+        disk.plan("successor").workers(4).env("CLUSTER_THREADS", 2).env("CLUSTER_MAX_SURGE", 4).start();
     cluster.up(4);
     disk.hold(cluster.pid());
     for generation in 2..=21 {

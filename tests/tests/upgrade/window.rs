@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_tests::client::ask;
 use cluster_tests::upgrades::Disk;
-use cluster_tests::{Cluster, Event, Signal, process};
+use cluster_tests::{Cluster, Event, PATIENCE, Signal, process};
 
 /// Mutation: look for the ends of adopted workers only when they are told; leave out the pidfds.
 #[test]
@@ -28,7 +28,6 @@ fn p100_a_worker_that_dies_while_no_program_looks_is_reaped_and_replaced() {
     assert_eq!(exit.signal.as_deref(), Some("SIGKILL"));
     cluster.said("upgrade 2 ok");
     cluster.up(2);
-    assert_eq!(cluster.story().forks().filter(|fork| fork.generation == 2).count(), 2, "one for each slot");
     assert!(ask(&address, "/").worker() > 2);
     cluster.stop();
 }
@@ -92,7 +91,9 @@ fn p145_a_storm_of_signals_ends_nothing() {
     };
     // Of those that come while one is under way, each is refused.
     cluster.expect_log("not now");
+    let end = Instant::now() + 3 * PATIENCE;
     while done(&cluster) < 20 {
+        cluster.check(Instant::now() < end, "twenty upgrades in time");
         cluster.listen_for(Duration::from_millis(20));
         let _ = ask(&address, "/");
     }

@@ -8,13 +8,14 @@ use serde::Serialize;
 use super::super::fleet::tests::{restored, sample};
 use super::super::{State, VERSION};
 use super::*;
+use crate::primary::parts::Parts;
 use crate::primary::step::Input;
 
 const HEAD: Header = Header { version: VERSION, returned: true, pid: 4711, image: 9 };
 
 /// A state in which everything occurs.
 fn state() -> State {
-    State { fleet: sample() }
+    State { fleet: sample(), parts: Parts::sample(), refused: Some("no".into()) }
 }
 
 /// What a version of this program has written. With UPDATE_FIXTURES it is written anew, which is right only for a version
@@ -40,7 +41,7 @@ fn load(file: &[u8]) -> Result<(Header, State), String> {
 
 #[test]
 fn p101_a_state_of_version_1_has_defaults_for_what_it_lacks() {
-    let state = State { fleet: state().fleet.of_version_1() };
+    let state = State { fleet: state().fleet.of_version_1(), ..state() };
     let header = Header { version: 1, ..HEAD };
     let file = fixture(1, &write(&header, &state.encode().unwrap()));
     assert_eq!(load(&file).unwrap(), (header, state));
