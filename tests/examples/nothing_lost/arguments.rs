@@ -12,7 +12,7 @@ Does to real servers what this project promises that nobody notices, and prints 
   --reloads N     how many reloads, one after the other (50)
   --upgrades N    how many upgrades in place, to another program and back (20)
   --kills N       how many workers are killed, ten a second (100)
-  --seconds N     how long each of these lasts at least (0)
+  --seconds N     how long each of these lasts at least, 0 for the shortest (10)
   --only NAME     only this promise; may be given more than once: reloads, upgrades, unfit,
                   fallen, configurations, kills, storm, primary, control
   --verbose       the judge's whole table for each
@@ -36,7 +36,7 @@ impl Arguments {
             reloads: 50,
             upgrades: 20,
             kills: 100,
-            time: Duration::ZERO,
+            time: Duration::from_secs(10),
             is_verbose: false,
             only: Vec::new(),
         };

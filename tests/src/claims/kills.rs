@@ -115,9 +115,15 @@ fn kill(site: &mut Site, id: u64) -> Held {
 fn faults(verdict: &cluster_judge::Verdict, held: &Held) -> Vec<String> {
     let (named, nameless): (Vec<_>, Vec<_>) = verdict.harmed().partition(|local| !local.is_empty());
     let port = |local: &str| local.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    let strangers = named.iter().filter(|local| !port(local).is_some_and(|port| held.ports.contains(&port)));
-    let mut faults: Vec<_> =
-        strangers.map(|local| format!("{local} was harmed, which nobody held who was killed")).collect();
+    let is_stranger = |local: &&str| !port(local).is_some_and(|port| held.ports.contains(&port));
+    let strangers: Vec<_> = named.into_iter().filter(is_stranger).collect();
+    let mut faults = Vec::new();
+    if let Some(first) = strangers.first() {
+        faults.push(format!(
+            "{} were harmed that nobody held who was killed, such as {first}",
+            strangers.len()
+        ));
+    }
     if nameless.len() > held.unix {
         faults.push(format!("{} were harmed over a Unix socket, and {} held", nameless.len(), held.unix));
     }

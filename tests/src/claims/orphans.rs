@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::Claim;
 use super::site::{Site, WORKERS};
+use crate::client::Connection;
 use crate::running::Cluster;
 
 /// How long its workers may outlive it.
@@ -21,6 +22,9 @@ pub fn primary_killed(count: u64) -> Claim {
     let mut site = Site::open("judged", WORKERS, &[]);
     let (mut gone, mut back) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..count {
+        // Nobody finishes this one: whoever waits for it is late.
+        let mut held = Connection::to(site.address());
+        held.begin();
         let killed = Instant::now();
         site.cluster.signal(Signal::KILL);
         let next = Cluster::of("judged").workers(WORKERS).bind(&site.addresses().join(" "));
