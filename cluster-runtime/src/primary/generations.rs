@@ -91,7 +91,10 @@ impl Loop {
             Ok(()) | Err(UpgradeFailure::Stopped) => report::info(format_args!("upgrade: {outcome}")),
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
-        self.upgrading.end();
+        // One that is refused is told of, too, and the other goes on.
+        if self.fleet.upgrading().is_none() {
+            self.upgrading.end();
+        }
         self.keep_current()?;
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);

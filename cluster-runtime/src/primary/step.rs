@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use super::reload::Reloads;
 pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
+pub(crate) use super::stop::Failure;
+pub(super) use super::stop::Phase;
 use super::supervise::{self, Deaths, Streak};
 use super::upgrade::Upgrades;
 use crate::config::{Restart, Settings};
@@ -191,27 +193,6 @@ impl Rules {
             max_surge: settings.max_surge,
         }
     }
-}
-
-/// Why the cluster ended other than by being asked to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Failure {
-    /// Nobody of the first generation was ever ready.
-    NotStarted { id: Id, exit: Exit },
-    /// Too many unproven deaths within the window.
-    GaveUp { deaths: u32, exit: Exit },
-    /// It was told to stop at once.
-    Stopped { signal: Signal },
-    /// Nobody is left, and this one did not end well.
-    NobodyLeft { exit: Exit },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Phase {
-    Running,
-    Stopping,
-    /// Everybody was sent SIGKILL.
-    StoppingNow,
 }
 
 #[derive(Debug, Default)]

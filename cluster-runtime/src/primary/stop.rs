@@ -2,9 +2,30 @@
 
 use std::time::Instant;
 
-use super::slot::Life;
-use super::step::{Effect, Failure, Fleet, Phase};
-use crate::event::Signal;
+use super::slot::{Id, Life};
+use super::step::{Effect, Fleet};
+use crate::event::{Exit, Signal};
+
+/// Why the cluster ended other than by being asked to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// Nobody of the first generation was ever ready.
+    NotStarted { id: Id, exit: Exit },
+    /// Too many unproven deaths within the window.
+    GaveUp { deaths: u32, exit: Exit },
+    /// It was told to stop at once.
+    Stopped { signal: Signal },
+    /// Nobody is left, and this one did not end well.
+    NobodyLeft { exit: Exit },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    Running,
+    Stopping,
+    /// Everybody was sent SIGKILL.
+    StoppingNow,
+}
 
 impl Fleet {
     pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::saved::State;
+use super::super::super::saved;
 use super::super::super::step::{Ids, Input, Rules};
 use super::*;
 use crate::config::Restart;
@@ -118,9 +118,7 @@ impl World {
     /// Steps, and does what is asked, as the loop does; looks at everything that must hold.
     pub(super) fn tell(&mut self, input: Input) {
         self.step(input);
-        let state = State { fleet: self.fleet.save(self.now) };
-        let bytes = state.encode().unwrap();
-        assert_eq!(State::decode(&bytes).unwrap().encode().unwrap(), bytes);
+        again(&self.fleet.save(self.now));
         while self.fleet.awaits_quiet() {
             let effects = self.fleet.step(Input::Quiet, self.now);
             assert_eq!(effects.len(), 1, "an exec would cut something off: {effects:?}");
@@ -137,10 +135,8 @@ impl World {
     /// One image gives way to the next.
     fn execute(&mut self, back: bool) {
         self.images += 1;
-        let saved = State { fleet: self.fleet.save(self.now) };
-        let bytes = saved.encode().unwrap();
-        let state = State::decode(&bytes).unwrap();
-        assert_eq!(state.encode().unwrap(), bytes);
+        let saved = self.fleet.save(self.now);
+        let read = again(&saved);
         let refused = (!back && !self.takes_over).then(|| "it would not".to_owned());
         match (back, &refused) {
             (true, _) => self.workers = self.workers_before,
@@ -153,9 +149,9 @@ impl World {
         let goes_on = refused.is_none();
         let rules = self.rules.clone();
         let (ids, workers) = (Ids::default(), self.workers);
-        self.fleet = Fleet::restore(&state.fleet, rules, ids, workers, refused, self.now).unwrap();
+        self.fleet = Fleet::restore(&read, rules, ids, workers, refused, self.now).unwrap();
         if goes_on {
-            assert_eq!(self.fleet.save(self.now), saved.fleet, "what was saved is not what there is");
+            assert_eq!(self.fleet.save(self.now), saved, "what was saved is not what there is");
         }
         self.step(Input::Resume);
     }
@@ -322,4 +318,12 @@ impl World {
         let new = |member: &Member| member.generation > 1 && member.exists && member.ready().is_none();
         self.fleet.member(id).is_some_and(new) && !self.told.contains(&id)
     }
+}
+
+/// Written and read, which yields what there was.
+fn again(fleet: &saved::Fleet) -> saved::Fleet {
+    let bytes = rmp_serde::to_vec_named(fleet).unwrap();
+    let read: saved::Fleet = rmp_serde::from_slice(&bytes).unwrap();
+    assert_eq!(rmp_serde::to_vec_named(&read).unwrap(), bytes);
+    read
 }

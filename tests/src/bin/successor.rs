@@ -7,8 +7,8 @@ fn main() {
     let (word, rest) = upgrades::how();
     upgrades::begin(&word, &rest);
     let mut cluster = Cluster::new().listen(upgrades::addresses(&word, &rest));
-    if word == "unclustered" {
-        cluster = cluster.workers(cluster::Workers::Count(0));
+    if word == "user" {
+        cluster = cluster.user("nobody of this name");
     }
     if word == "workers" {
         cluster = cluster.workers(cluster::Workers::Count(rest.parse().expect("a number")));

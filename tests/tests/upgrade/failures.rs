@@ -90,7 +90,7 @@ fn p86_a_program_that_hangs_is_killed_and_changes_nothing() {
 fn p85_a_program_that_answers_otherwise_changes_nothing() {
     does("protocol", &[], "it speaks version 99 of the cluster's protocol (other)");
     does("stutter", &[], "its answer is longer than 4096 bytes");
-    does("unclustered", &[], "it would run unclustered");
+    does("user", &[], "nobody of this name");
 }
 
 /// Mutation: open the program by its name a second time.

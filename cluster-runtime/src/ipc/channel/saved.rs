@@ -77,21 +77,3 @@ impl SavedIntake {
         intake
     }
 }
-
-#[cfg(test)]
-impl SavedOutbox {
-    /// With this descriptor.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedOutbox {
-        let segments = [(&b"the rest of one"[..], None), (&b"and one with a descriptor"[..], Some(fd()))];
-        let segments = segments.map(|(rest, fd)| SavedSegment { rest: Bytes(rest.to_vec()), fd });
-        SavedOutbox { segments: segments.into(), written: 4711, closed: false }
-    }
-}
-
-#[cfg(test)]
-impl SavedIntake {
-    /// With this descriptor.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedIntake {
-        SavedIntake { rest: Bytes(vec![0xff, 0, 1]), fds: vec![None, Some(fd())], greeted: true }
-    }
-}

@@ -52,13 +52,3 @@ impl SavedDoor {
         door
     }
 }
-
-#[cfg(test)]
-impl SavedDoor {
-    /// One that waits, with this descriptor.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedDoor {
-        let handoff = Handoff { listener: crate::ipc::message::ListenerId(1), peer: "127.0.0.1:9".parse().ok() };
-        let waiting = vec![SavedConnection { socket: fd(), handoff: Bytes(handoff.encode().to_vec()) }];
-        SavedDoor { waiting, lost: 1 }
-    }
-}

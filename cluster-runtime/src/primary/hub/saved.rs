@@ -60,12 +60,3 @@ pub(crate) fn hear_all(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()
         open.try_for_each(|(id, line)| epoll.add(&line.socket, name(*id), line.interest))
     })
 }
-
-#[cfg(test)]
-impl SavedLine {
-    /// With these descriptors.
-    pub(crate) fn sample(worker: u64, fd: &mut impl FnMut() -> Fd) -> SavedLine {
-        let (outbox, intake) = (SavedOutbox::sample(fd), SavedIntake::sample(fd));
-        SavedLine { worker, socket: fd(), outbox, intake, open: true }
-    }
-}

@@ -72,23 +72,3 @@ impl SavedLanes {
         lanes
     }
 }
-
-#[cfg(test)]
-impl SavedLanes {
-    /// Two, with these descriptors.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedLanes {
-        let mut lane = |id, worker, left| SavedLane {
-            id: LaneId(id),
-            worker,
-            slot: 0,
-            listeners: vec![ListenerId(1), ListenerId(3)],
-            tx: fd(),
-            rx: fd(),
-            full: id == 4,
-            ended: left != Left::No,
-            left,
-        };
-        let lanes = vec![lane(4, 2, Left::No), lane(5, 3, Left::Leaving)];
-        SavedLanes { lanes, turns: vec![(ListenerId(1), (0, LaneId(4)))], last: 5 }
-    }
-}

@@ -87,30 +87,3 @@ impl SavedListeners {
         Listeners { listeners, keys: self.keys.into_iter().collect(), last: self.last, stirred: true }
     }
 }
-
-#[cfg(test)]
-impl SavedListeners {
-    /// One of each kind, with these descriptors.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedListeners {
-        use crate::ipc::message::{Kind, Site};
-        let key = |site| Key { site, nth: 0, ipv6_only: None, mode: Some(0o660) };
-        let tcp = Address::Tcp("[::1]:8000".parse().expect("an address"));
-        let unix = Address::Unix("/run/app.sock".into());
-        let mut listener = |id, address: &Address, file: bool| SavedListener {
-            id: ListenerId(id),
-            socket: fd(),
-            address: address.clone(),
-            identity: 1 << 40,
-            holders: vec![SavedHolder { worker: 2, slot: 0, times: 1, left: Some(Duration::from_millis(200)) }],
-            shared: !file,
-            fixed: file,
-            file: file.then(|| ("/run/app.sock".into(), fd())),
-        };
-        let listeners = vec![listener(1, &tcp, false), listener(3, &unix, true)];
-        let keys = vec![
-            (key(Site::Inherited(3, Kind::Stream)), ListenerId(1)),
-            (key(Site::Address(unix)), ListenerId(3)),
-        ];
-        SavedListeners { listeners, keys, last: 3 }
-    }
-}

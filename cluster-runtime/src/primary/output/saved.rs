@@ -67,12 +67,3 @@ impl SavedOutputs {
         self.taps.iter().map(|tap| &tap.pipe)
     }
 }
-
-#[cfg(test)]
-impl SavedOutputs {
-    /// One pipe, with this descriptor.
-    pub(crate) fn sample(fd: &mut impl FnMut() -> Fd) -> SavedOutputs {
-        let tap = SavedTap { worker: 2, stderr: true, pipe: fd(), begun: Bytes(b"half a \xff".to_vec()) };
-        SavedOutputs { taps: vec![tap], waiting: vec![Bytes(b"[slot 0] so far\n".to_vec()), Bytes(Vec::new())] }
-    }
-}

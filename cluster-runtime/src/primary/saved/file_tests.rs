@@ -5,18 +5,13 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use serde::Serialize;
 
-use super::super::fleet::tests::{restored, sample};
+use super::super::fleet::tests::restored;
+use super::super::sample::state;
 use super::super::{State, VERSION};
 use super::*;
-use crate::primary::parts::Parts;
 use crate::primary::step::Input;
 
 const HEAD: Header = Header { version: VERSION, returned: true, pid: 4711, image: 9 };
-
-/// A state in which everything occurs.
-fn state() -> State {
-    State { fleet: sample(), parts: Parts::sample(), refused: Some("no".into()) }
-}
 
 /// What a version of this program has written. With UPDATE_FIXTURES it is written anew, which is right only for a version
 /// that nobody has yet.

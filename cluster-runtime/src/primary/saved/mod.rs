@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) mod file;
 pub(crate) mod fleet;
+#[cfg(test)]
+mod sample;
 mod words;
 
 pub(crate) use self::fleet::Fleet;
