@@ -94,7 +94,10 @@ impl Loop {
         if !self.fleet.is_upgrading() {
             self.upgrading.end();
         }
-        self.keep_current()?;
+        // It may have been refused since a reload runs, which has a nursery of its own.
+        if self.fleet.reloading().is_none() {
+            self.keep_current()?;
+        }
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);
         Ok(())
