@@ -29,6 +29,9 @@ fn rules() -> Rules {
         startup_timeout: 10 * SECOND,
         drain_timeout: 5 * SECOND,
         max_surge: 1,
+        pre_drain: Duration::ZERO,
+        heartbeat: None,
+        max_age: None,
     }
 }
 

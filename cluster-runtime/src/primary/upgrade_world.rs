@@ -69,6 +69,9 @@ impl World {
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
             max_surge: surge,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
+            max_age: None,
         };
         let mut world = World {
             fleet: Fleet::new(rules.clone(), Ids::default()),
@@ -204,7 +207,12 @@ impl World {
                     }
                     Effect::Signal { .. }
                     | Effect::Publish(_)
+                    | Effect::Found(..)
+                    | Effect::Foretell { .. }
                     | Effect::Throttled { .. }
+                    | Effect::Recycling { .. }
+                    | Effect::NotRecycled { .. }
+                    | Effect::Scaled { .. }
                     | Effect::Reloading { .. }
                     | Effect::Proving { .. }
                     | Effect::Returning { .. }
@@ -231,7 +239,7 @@ impl World {
         assert!(current <= last, "{current} of {last}");
         if let Some(running) = &self.fleet.reloads.running {
             assert!(!self.stopped && !upgrades.postpone_births());
-            assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
+            assert!(self.fleet.reloads.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
         }
     }
 
