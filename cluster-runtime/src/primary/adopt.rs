@@ -28,7 +28,7 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::passed::{Claims, Fd};
 use crate::sys::pidfd::Child;
 use crate::sys::signal::Signals;
-use crate::sys::{exec, inherited, memfd, process};
+use crate::sys::{activation, exec, inherited, memfd, process};
 
 /// The version of the state that this program writes.
 pub(crate) const VERSION: u32 = super::saved::VERSION;
@@ -220,6 +220,11 @@ fn take(
     let parts = state.parts;
     let worker = |(id, fork)| (Id(id), fork);
     inherited::note_again(&parts.inherited);
+    for (name, socket) in parts.activated {
+        if let Err(error) = activation::take_again(name, socket.take(&claims)) {
+            report::error(format_args!("a socket of the service manager's is lost: {error}"));
+        }
+    }
     desk::open(ids);
     let pids = parts.children.iter().map(|child| (Id(child.worker), child.pid));
     desk::adopt(&fleet, pids, parts.wanted.into_iter().map(worker).collect());

@@ -16,7 +16,7 @@ use super::{Loop, ask, desk, hub};
 use crate::fork::Fork;
 use crate::ipc::message::ListenerId;
 use crate::sys::passed::Fd;
-use crate::sys::{inherited, process};
+use crate::sys::{activation, inherited, process};
 
 /// Beside the fleet, which is only known of, what there is.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -29,6 +29,9 @@ pub(crate) struct Parts {
     pub(crate) blocked: Vec<i32>,
     /// What it was started with: each descriptor, with what it leads to.
     pub(crate) inherited: Vec<(RawFd, u64, u64)>,
+    /// Of that, the sockets that a service manager has passed, by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) activated: Vec<(String, Fd)>,
     pub(crate) children: Vec<SavedChild>,
     /// Processes that are to end, and to be waited for.
     pub(crate) leavers: Vec<Leaver>,
@@ -73,7 +76,8 @@ impl Parts {
             .chain(self.leavers.iter().map(|leaver| &leaver.pidfd));
         let lines = self.lines.iter().flat_map(SavedLine::fds);
         let way = self.lanes.fds().chain(self.listeners.fds()).chain(self.door.fds());
-        children.chain(lines).chain(way).chain(self.outputs.fds())
+        let activated = self.activated.iter().map(|(_, socket)| socket);
+        activated.chain(children).chain(lines).chain(way).chain(self.outputs.fds())
     }
 }
 
@@ -90,6 +94,7 @@ impl Loop {
             program: self.upgrading.path().into(),
             blocked: self.signals.before_by_number(),
             inherited: inherited::noted(),
+            activated: activation::save(),
             children: self.children.iter().map(child).collect(),
             leavers: self
                 .nurseries

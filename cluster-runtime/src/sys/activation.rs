@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::FdFlags;
 
+use super::passed::Fd;
 use super::{inherited, process, socket};
 use crate::event::Address;
 use crate::report;
@@ -131,6 +132,18 @@ fn nobody(name: &str, all: &[Activated]) -> io::Error {
          FileDescriptorName= names it"
     );
     io::Error::new(io::ErrorKind::NotFound, message)
+}
+
+/// For another image of this process: each with its name. The variables that told of them are gone.
+pub(crate) fn save() -> Vec<(String, Fd)> {
+    lock(|all| all.iter().map(|one| (one.name.clone(), Fd::of(&one.socket))).collect())
+}
+
+/// In that image.
+pub(crate) fn take_again(name: String, socket: OwnedFd) -> io::Result<()> {
+    let address = Address::of(&socket)?;
+    lock(|all| all.push(Activated { socket, name, address }));
+    Ok(())
 }
 
 /// In a child: they are the primary's.

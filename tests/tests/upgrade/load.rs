@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::{env, fs, process};
 
+use cluster_judge::{Class, Plan};
 use cluster_tests::client::{Connection, ask};
 use cluster_tests::load::Load;
 use cluster_tests::upgrades::Disk;
@@ -67,6 +68,33 @@ fn p82_upgrades_under_load_lose_nothing_with_workers_by_exec() {
     let disk = Disk::of("p82-exec");
     let cluster = disk.plan("serve").workers(2).env("CLUSTER_SPAWN", "exec").start();
     upgrades_under_load(&disk, cluster, 3);
+}
+
+/// All kinds of clients, on two addresses, judged by who knows nothing of clusters. The control is in `drains.rs`.
+///
+/// Mutation: as above.
+#[test]
+fn p82_no_kind_of_client_notices_an_upgrade() {
+    let disk = Disk::of("p82-judged");
+    let path = env::temp_dir().join(format!("cluster-p82-judged-{}.sock", process::id()));
+    let mut cluster =
+        disk.plan("judged").workers(2).bind(&format!("127.0.0.1:0 unix:{}", path.display())).start();
+    cluster.up(2);
+    let both = cluster
+        .until("both addresses", |story| (story.addresses().len() == 2).then(|| story.addresses().join(" ")));
+    let mut plan = Plan::on(both.split(' ').map(|address| address.parse().expect("an address")));
+    plan.crews.push("keep-alive=3@1ms".parse().expect("a crew"));
+    plan.may_race = true;
+    let trial = plan.begin().expect("start the clients");
+    for generation in 2..=4 {
+        cluster.check(trial.each_has(Class::Ok, 3), "everybody to be served");
+        upgrade(&mut cluster, generation);
+    }
+    cluster.check(trial.each_has(Class::Ok, 3), "everybody to be served");
+    let verdict = trial.stop();
+    println!("{verdict}");
+    cluster.check(verdict.is_clean(), &format!("a clean verdict\n{verdict}"));
+    cluster.stop();
 }
 
 /// The control of P82: a program that is killed and started anew on the same port does cost somebody something.
@@ -149,8 +177,9 @@ fn messages_that_are_half_sent_at_the_exec_arrive_whole_and_in_order() {
         other = Connection::to(&address);
     }
     cluster.signal_worker(1, Signal::STOP);
-    let text = "x".repeat(7_000);
-    let count = 60;
+    // Shorter than what a pipe takes whole: many processes print into one.
+    let text = "x".repeat(3_500);
+    let count = 120;
     for number in 0..count {
         let _ = other.ask(&format!("/tell/1/{number}-{text}"));
     }

@@ -209,6 +209,31 @@ fn p91_what_the_new_program_does_not_listen_on_is_closed() {
     assert!(!two.exists());
 }
 
+/// A socket that a service manager has passed is there after upgrades, too, also while nobody serves on it.
+///
+/// Mutation: leave it CLOEXEC; look for LISTEN_FDS again in the new program.
+#[test]
+fn p110_activated_sockets_are_carried_over() {
+    let disk = Disk::of("p110");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut cluster = disk
+        .plan("successor")
+        .workers(2)
+        .given(listener)
+        .after("exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web")
+        .start();
+    cluster.up(2);
+    let primary = cluster.pid();
+    let three = || process::descriptors(primary).into_iter().find(|(number, _)| *number == 3);
+    let before = (three(), kinds(primary));
+    for generation in 2..=4 {
+        upgrade(&mut cluster, generation);
+        cluster.eventually("the same descriptors as before", || (three(), kinds(primary)) == before);
+        assert_eq!(inheritable(primary), []);
+    }
+    cluster.stop();
+}
+
 /// Mutation: note what is open again in the new program.
 #[test]
 fn what_the_program_was_started_with_stays_its_own() {

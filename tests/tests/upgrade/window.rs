@@ -89,6 +89,8 @@ fn p145_a_storm_of_signals_ends_nothing() {
         });
         said.count()
     };
+    // What SIGUSR1 prints.
+    cluster.expect_log("  ");
     // Of those that come while one is under way, each is refused.
     cluster.expect_log("not now");
     let end = Instant::now() + 3 * PATIENCE;

@@ -88,8 +88,9 @@ fn parts() -> Value {
         ("program", v(OsString::from("/srv/current/app"))),
         ("blocked", v([13])),
         ("inherited", v([(3, 5u64, 1u64 << 40)])),
+        ("activated", list([list([v("web"), v(41)])])),
         ("children", list([child])),
-        ("leavers", list([map([("pid", v(4000)), ("pidfd", v(40))])])),
+        ("leavers", list([map([("pid", v(4713)), ("pidfd", v(40))])])),
         ("lines", list([line])),
         ("lanes", lanes),
         ("listeners", listeners),
@@ -112,5 +113,5 @@ pub(super) fn state() -> State {
 #[test]
 fn the_sample_is_written_as_it_was_read() {
     assert_eq!(v(state().parts), parts());
-    assert_eq!(state().parts.fds().count(), 11);
+    assert_eq!(state().parts.fds().count(), 12);
 }
