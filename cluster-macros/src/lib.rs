@@ -95,7 +95,7 @@ mod values;
 /// | `max_requests` | a number from 1 | after about so many requests a worker is replaced, new before old | no limit | `CLUSTER_MAX_REQUESTS` |
 /// | `max_memory` | a size: `"512MB"`, `"1GiB"` | a worker that has more memory for itself alone is replaced, new before old | no limit | `CLUSTER_MAX_MEMORY` |
 /// | `max_age` | duration | a worker that is older is replaced, new before old | no limit | `CLUSTER_MAX_AGE` |
-/// | `max_surge` | a number from 1 | new workers that a reload starts at once, beside the old ones | 1 | `CLUSTER_MAX_SURGE` |
+/// | `max_surge` | a number from 1 | new workers that come at once, beside the old ones, in a reload or for workers that are worn | 1 | `CLUSTER_MAX_SURGE` |
 ///
 /// ## Functions
 ///

@@ -49,8 +49,8 @@ pub(crate) fn duration(text: &str) -> Result<Value, String> {
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 6] = [
         ("KB", 1000),
-        ("MB", 1000_000),
-        ("GB", 1000_000_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),

@@ -28,7 +28,7 @@ use crate::report;
 use crate::role::{self, Process};
 use crate::settings;
 use crate::sys::credentials::Credentials;
-use crate::sys::{inherited, process, signal};
+use crate::sys::{activation, inherited, process, signal};
 use crate::upgrade::Upgrade;
 use crate::worker::{self, ThisWorker};
 
@@ -182,22 +182,37 @@ impl Cluster {
 
     /// How long a serving thread of a worker may go without a sign of life; 60 s where nothing is said, `Duration::MAX` for ever.
     /// After half of it nothing more is handed to that worker, and what it has not read is given to others; after all of it
-    /// what its threads do is logged, it is told to leave by SIGTERM, and if it has not ended soon it is killed. Only then does a
-    /// replacement come. `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
+    /// what its threads do is logged, it is told to leave by SIGTERM, and if it has not ended within
+    /// [`drain_timeout`](Cluster::drain_timeout), or 5 s where that is more, it is killed. Only then does a replacement come. The
+    /// reason of its exit is [`Stalled`](crate::Reason::Stalled).
+    ///
+    /// Of a runtime with several threads all have to be blocked. A worker that listens to nothing is judged by the runtime of
+    /// [`block_on`](crate::ThisWorker::block_on) once it is ready, and not at all where it has none: work that takes longer belongs
+    /// into a thread of its own. One that is not ready yet has [`startup_timeout`](Cluster::startup_timeout) and one that is to leave
+    /// `drain_timeout`, and no heartbeat. Time in which the primary itself stood still does not count.
+    ///
+    /// `CLUSTER_HEARTBEAT_TIMEOUT` overrides it; there and in the attribute, `"off"` is for ever.
     pub fn heartbeat_timeout(mut self, time: Duration) -> Cluster {
         self.settings.heartbeat_timeout = time;
         self
     }
 
-    /// How long the cluster goes on as before when it is told to stop, so that a load balancer may notice first and send
-    /// nobody any more: see [`ThisWorker::is_stopping`](crate::ThisWorker::is_stopping). A second signal cuts it short. Not at all where nothing is said. `CLUSTER_PRE_DRAIN` overrides it.
+    /// How long the cluster goes on as before when it is told to stop, by a signal or by [`disconnect`](crate::disconnect), so that
+    /// a load balancer may notice first and send nobody any more: see
+    /// [`ThisWorker::is_stopping`](crate::ThisWorker::is_stopping). New connections are served, and workers that die are replaced;
+    /// a reload that runs ends as one that failed, and none begins. A second signal cuts it short: the drain begins, and the next
+    /// one ends all at once, as SIGQUIT does at any time. Where no worker was ever ready, and where the cluster gives up, there
+    /// is no such time. Not at all where nothing is said. `CLUSTER_PRE_DRAIN` overrides it.
     pub fn pre_drain(mut self, time: Duration) -> Cluster {
         self.settings.pre_drain = time;
         self
     }
 
     /// After about so many requests a worker is replaced by a new one: a tenth less or more, so that those who began together do
-    /// not end together. The new one is ready before the old one drains. `CLUSTER_MAX_REQUESTS` overrides it.
+    /// not end together. The new one is ready before the old one drains, and if it fails the old one serves on. One after the
+    /// other: [`max_surge`](Cluster::max_surge) at once over the whole cluster, each slot once a second at most, none during a reload.
+    /// A request is what an HTTP server of the cluster answers; of a server on [`net`](crate::net), a connection counts as one when it
+    /// is done. No limit where nothing is said, and unclustered. `CLUSTER_MAX_REQUESTS` overrides it.
     pub fn max_requests(mut self, requests: u64) -> Cluster {
         self.settings.max_requests = Some(requests);
         self
@@ -205,21 +220,21 @@ impl Cluster {
 
     /// A worker that has more memory for itself alone than this, in bytes, is replaced by a new one, as with
     /// [`max_requests`](Cluster::max_requests). What it shares with others, such as what [`preload`](Cluster::preload) built, is
-    /// not counted. `CLUSTER_MAX_MEMORY` overrides it; there and in the attribute it is a text such as `"512MB"` or `"1GiB"`.
+    /// not counted. It is looked at every two seconds. No limit where nothing is said, and unclustered. `CLUSTER_MAX_MEMORY` overrides it; there and in the attribute it is a text such as `"512MB"` or `"1GiB"`.
     pub fn max_memory(mut self, bytes: u64) -> Cluster {
         self.settings.max_memory = Some(bytes);
         self
     }
 
-    /// A worker that is older than about this is replaced by a new one, as with [`max_requests`](Cluster::max_requests).
-    /// `CLUSTER_MAX_AGE` overrides it.
+    /// A worker that is older than about this, a tenth less or more, is replaced by a new one, as with
+    /// [`max_requests`](Cluster::max_requests). For ever where nothing is said, and unclustered. `CLUSTER_MAX_AGE` overrides it.
     pub fn max_age(mut self, age: Duration) -> Cluster {
         self.settings.max_age = Some(age);
         self
     }
 
-    /// How many new workers a reload starts at once, beside the old ones: 1 where nothing is said. More is faster, and
-    /// needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
+    /// How many new workers come at once, beside the old ones, in a reload or for workers that are worn
+    /// ([`max_requests`](Cluster::max_requests)): 1 where nothing is said. More is faster, and needs more memory meanwhile. `CLUSTER_MAX_SURGE` overrides it.
     pub fn max_surge(mut self, workers: usize) -> Cluster {
         self.settings.max_surge = workers;
         self
@@ -365,7 +380,7 @@ impl Cluster {
         // Before anything of ours is open.
         if born.is_none()
             && handed.is_none()
-            && let Err(error) = inherited::note()
+            && let Err(error) = inherited::note().and_then(|()| activation::take())
         {
             return Role::Primary(broken(&format_args!("looking up this program's descriptors: {error}")));
         }

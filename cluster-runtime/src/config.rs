@@ -171,6 +171,9 @@ impl fmt::Display for BadSetting {
 
 impl std::error::Error for BadSetting {}
 
+/// For ever, as far as anybody will see; and a clock can be added to it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl Settings {
     /// Lets the environment override: `CLUSTER_` and the argument's name. `variable` looks one up.
     pub(crate) fn with_environment(
@@ -276,10 +279,13 @@ impl Settings {
         self.checked()
     }
 
+    /// How long a thread may be silent, unless for ever.
+    pub(crate) fn heartbeat(&self) -> Option<Duration> {
+        Some(self.heartbeat_timeout).filter(|time| *time < LONGEST)
+    }
+
     /// What the builder can get wrong, and the attribute can't.
     fn checked(mut self) -> Result<Settings, BadSetting> {
-        // For ever, as far as anybody will see; and a clock can be added to it.
-        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let times = [&mut self.restart_window, &mut self.startup_timeout, &mut self.drain_timeout];
         let times = times.into_iter().chain([&mut self.heartbeat_timeout, &mut self.pre_drain]);
         for time in times.chain(&mut self.max_age) {

@@ -69,7 +69,7 @@ impl fmt::Display for Address {
 
 /// What a worker is doing, as the primary sees it: it only ever moves on in this order, and may leave out what it does
 /// not get to. Within a callback it is what the event has made of it. Node: `worker.state`.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum State {
     /// Asked for; the process may not exist yet, and has said nothing.
     #[default]
@@ -148,7 +148,11 @@ pub struct Exit {
     pub(crate) reason: Reason,
     /// Its end was asked for, however it came.
     pub(crate) asked: bool,
+    /// It was told to finish, by whomever.
+    pub(crate) told: bool,
     pub(crate) lived: Duration,
+    /// Of one that failed before it had served.
+    pub(crate) said: String,
 }
 
 /// Code or signal.
@@ -167,7 +171,8 @@ pub enum Reason {
     /// It was asked to: by `disconnect`, [there](crate::Worker::disconnect) or [here](crate::ThisWorker::disconnect), or
     /// because the cluster stops.
     Asked,
-    /// A reload replaced it, and it has finished what it had.
+    /// Another has its place, by a reload or since it was worn ([`max_requests`](crate::Cluster::max_requests) and the like), and it has
+    /// finished what it had.
     Replaced,
     /// `main` returned, or the program exited, with status 0, unasked. Also what follows a SIGTERM to the worker alone.
     Finished,
@@ -179,6 +184,9 @@ pub enum Reason {
     Killed,
     /// It was not ready, or not done, within its time, and the primary killed it.
     TimedOut,
+    /// One of its serving threads gave no sign of life for [`heartbeat_timeout`](crate::Cluster::heartbeat_timeout), so the
+    /// primary told it to leave, and killed it if it did not.
+    Stalled,
 }
 
 impl Exit {
@@ -214,6 +222,14 @@ impl Exit {
         self.lived
     }
 
+    /// What it printed last to its standard error, at most ten lines and 2 KiB of it, where it failed before it had served
+    /// anybody, and the primary could read it: with [`Output::Tagged`](crate::Output::Tagged) or
+    /// [`Captured`](crate::Output::Captured), and of a worker that was to replace another. Empty otherwise. Such a replacement
+    /// prints by way of the primary until it is ready, unless that is to a terminal. Node has no word for it.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
     /// The status a program ends with that ends because of this: the code, or 128 + the signal.
     pub(crate) fn program_status(&self) -> i32 {
         match self.status {
@@ -234,12 +250,14 @@ impl fmt::Display for Exit {
         write!(f, " after {:.1?}", self.lived)?;
         match (self.reason, self.signal()) {
             (Reason::NotStarted, _) => f.write_str(", before it was ready"),
+            (Reason::Stalled, _) => f.write_str(", since it gave no sign of life"),
             (Reason::TimedOut, _) => f.write_str(", since its time was over"),
             (Reason::Killed, Some(Signal::KILL)) => f.write_str(" (out of memory?)"),
             (Reason::Asked, _) => f.write_str(", as it was asked to"),
             (Reason::Replaced, _) => f.write_str(", replaced by a new one"),
             _ => Ok(()),
-        }
+        }?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": it said: {:?}", self.said) }
     }
 }
 
@@ -262,7 +280,14 @@ mod tests {
     #[test]
     fn p02_six_ends_read_as_six_reports() {
         let lived = Duration::from_millis(1500);
-        let exit = |status, reason| Exit { status, reason, asked: reason == Reason::Asked, lived };
+        let exit = |status, reason| Exit {
+            status,
+            reason,
+            asked: reason == Reason::Asked,
+            lived,
+            told: false,
+            said: String::new(),
+        };
         let ends = [
             exit(ExitStatus::Code(0), Reason::Asked),
             exit(ExitStatus::Code(0), Reason::Finished),

@@ -51,10 +51,12 @@
 //!
 //! | to the primary | |
 //! | --- | --- |
-//! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout). The second one: as SIGQUIT, with its own number |
+//! | SIGTERM, SIGINT | Stop gracefully: workers finish what they have, within [`drain_timeout`](Cluster::drain_timeout), after [`pre_drain`](Cluster::pre_drain), where there is one. The second one: as SIGQUIT, with its own number; in `pre_drain`, it begins the drain |
 //! | SIGQUIT | Stop now: workers are killed; the status is 128 + 3 |
 //! | SIGHUP | Reload: new workers, each beside an old one, which finishes what it has as soon as the new one is ready. If one of them fails the old ones serve on; see [`reload`] |
 //! | SIGUSR2 | Upgrade in place: the program that is now on disk takes over this process, its sockets and its workers, which are replaced as in a reload. If it is not fit the one before goes on; see [`upgrade`] |
+//! | SIGTTIN, SIGTTOU | One worker more, one worker less; see [`scale`] |
+//! | SIGUSR1 | Print what goes on: [`status`] |
 //! | any other | What the kernel does, unless [`Primary::on_signal`] says otherwise |
 //! | SIGKILL | Workers notice, finish within a second, and exit |
 //!
@@ -159,6 +161,8 @@
 //! | `server.listen()`, `server.close()` | `bind`, `run` of `cluster::actix::HttpServer`; `stop` of its handle | worker |
 //! | `net.Server`: `server.listen()`, `server.close()` | [`net::TcpListener`], [`net::UnixListener`]: `bind`, drop | worker |
 //! | `listen({ fd })`, `exclusive`, `reusePort`, `backlog`, `ipv6Only`, `readableAll` | `inherited`, [`net::ListenOptions`] | worker |
+//! | – | `activated`: [`net::TcpListener::activated`] | worker |
+//! | – | [`ThisWorker::is_stopping`] | worker |
 //! | `dgram.Socket` | [`net::UdpSocket`] | worker |
 //!
 //! Unlike Node, the cluster replaces a worker that dies: [`Restart::Never`] turns that off. And the primary stops by
@@ -168,8 +172,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: upgrade in place, policies other than round robin, limits on memory or requests of a
-//!   worker, a watch over workers that hang while they serve, socket activation.
+//! - Not built yet: policies other than round robin.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 
@@ -188,6 +191,7 @@ mod error;
 mod event;
 mod fork;
 mod ipc;
+mod jitter;
 pub mod net;
 #[cfg(feature = "poem")]
 pub mod poem;
@@ -215,9 +219,11 @@ pub use self::ipc::fuzz;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{
-    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, last_upgrade, reload, upgrade, workers,
+    Worker, broadcast, disconnect, fork, fork_with, get, last_reload, last_upgrade, reload, scale, upgrade,
+    workers,
 };
 pub use self::primary::lines::{Line, Stream};
+pub use self::primary::status::{LastReload, ReloadStatus, Status, WorkerStatus, status};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;

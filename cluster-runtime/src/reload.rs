@@ -21,7 +21,7 @@ pub enum ReloadFailure {
     Worker {
         /// Which.
         id: u64,
-        /// How it ended.
+        /// How it ended, and what it [said](Exit::said) last.
         exit: Exit,
     },
     /// [`preload`](crate::Cluster::preload) failed: what became of the process that ran it, and what it said.

@@ -24,6 +24,25 @@ pub(crate) fn error(message: Arguments<'_>) {
     line("error: ", message);
 }
 
+/// Of several lines, the first of which is like all others and the others indented.
+pub(crate) fn block(message: Arguments<'_>) {
+    tracing::info!(target: "cluster", "{message}");
+    let message = message.to_string();
+    // What is not more than this is taken at once or not at all.
+    const MOST: usize = 4000;
+    let mut part = String::new();
+    for text in message.lines() {
+        if !part.is_empty() && part.len() + text.len() >= MOST {
+            line("", format_args!("{}", std::mem::take(&mut part)));
+        }
+        if !part.is_empty() {
+            part.push('\n');
+        }
+        part.push_str(text);
+    }
+    line("", format_args!("{part}"));
+}
+
 fn line(level: &str, message: Arguments<'_>) {
     if tracing::dispatcher::has_been_set() {
         return;

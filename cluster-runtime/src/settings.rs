@@ -19,6 +19,20 @@ pub fn settings() -> Settings {
 }
 
 impl Settings {
+    /// Those that matter while the cluster runs.
+    pub(crate) fn in_a_line(&self) -> String {
+        let Settings { threads, spawn, output, restart, overload, .. } = self;
+        let words = format!("spawn {spawn:?}, output {output:?}, restart {restart:?}, overload {overload:?}");
+        format!(
+            "{} workers, {threads} threads each, {}, startup_timeout {:?}, drain_timeout {:?}, max_surge {}",
+            self.workers.count(),
+            words.to_lowercase(),
+            self.startup_timeout,
+            self.drain_timeout,
+            self.max_surge
+        )
+    }
+
     /// How many workers the cluster starts; 0 unclustered.
     pub fn workers(&self) -> usize {
         self.workers.count()

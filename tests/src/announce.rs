@@ -24,6 +24,8 @@ pub enum Order {
     DisconnectAll,
     /// `cluster::reload()`.
     Reload,
+    /// `cluster::scale(workers)`.
+    Scale(usize),
     /// `cluster::upgrade()`.
     Upgrade,
     /// End the primary's process at once, with this code.
@@ -86,6 +88,7 @@ pub fn message(worker: Worker, order: Order) {
         }
         Order::DisconnectAll => ::cluster::disconnect(),
         Order::Reload => ::cluster::reload(),
+        Order::Scale(workers) => ::cluster::scale(workers),
         Order::Upgrade => ::cluster::upgrade(),
         Order::ExitPrimary(code) => process::exit(code),
         Order::AbortPrimary => process::abort(),

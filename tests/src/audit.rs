@@ -1,7 +1,7 @@
 //! The end of every test: what a cluster must not leave behind.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -21,6 +21,8 @@ pub(crate) struct Audit {
     pub(crate) announced: Vec<String>,
     /// Addresses that somebody else listens on too.
     pub(crate) shared: Vec<String>,
+    /// Socket files that may stay.
+    pub(crate) left: Vec<PathBuf>,
     /// The sockets that listened. A port may be another test's by the end; an inode is never two sockets'.
     listeners: Vec<String>,
     /// How many descriptors the primary had when this many workers were up.
@@ -138,7 +140,9 @@ impl Cluster {
             if !shared && still.iter().any(|inode| self.audit.listeners.contains(inode)) {
                 self.fail(&format!("{address} is still listened on"));
             }
-            if !shared && address.strip_prefix("unix:").is_some_and(|path| Path::new(path).exists()) {
+            let file = address.strip_prefix("unix:").map(Path::new);
+            let left = |file: &Path| self.audit.left.iter().any(|left| left == file);
+            if !shared && file.is_some_and(|file| file.exists() && !left(file)) {
                 self.fail(&format!("the socket file of {address} is still there"));
             }
         }

@@ -107,15 +107,33 @@ impl Plan {
         self.after("exec 3<&0 0</dev/null")
     }
 
+    /// Starts it by another program, in whose place it comes or whose child it is: `unshare --pid --fork`.
+    #[must_use]
+    pub fn started_by(mut self, words: &[&str]) -> Self {
+        self.strace = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Runs the primary (not its workers) under strace with this `inject=` expression, its trace in `file`.
     #[must_use]
     pub fn inject(mut self, fault: &str, file: &str) -> Self {
-        let call = fault.split(':').next().unwrap_or_default();
         // -D: strace is the one that is forked off, so that the fixture stays our child.
-        let trace = format!("trace={call}");
-        let inject = format!("inject={fault}");
-        self.strace =
-            ["strace", "-D", "-q", "-o", file, "-e", &trace, "-e", &inject].map(str::to_owned).to_vec();
+        self.strace = ["strace", "-D", "-q", "-o", file].map(str::to_owned).to_vec();
+        self.with_fault(fault)
+    }
+
+    /// The same for the primary and all that are born of it.
+    #[must_use]
+    pub fn inject_everywhere(mut self, fault: &str, file: &str) -> Self {
+        self.strace = ["strace", "-D", "-f", "-q", "-o", file].map(str::to_owned).to_vec();
+        self.with_fault(fault)
+    }
+
+    fn with_fault(mut self, fault: &str) -> Self {
+        let call = fault.split(':').next().unwrap_or_default();
+        let expressions =
+            ["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={fault}")];
+        self.strace.extend(expressions);
         self
     }
 
@@ -218,6 +236,17 @@ pub fn can_inject() -> bool {
     let can = traced.is_ok_and(|status| status.success());
     if !can {
         println!("skipped: strace is not installed, or may not trace here");
+    }
+    can
+}
+
+/// Whether this can be started here, and succeeds; says so if not.
+#[must_use]
+pub fn can_run(words: &[&str]) -> bool {
+    let ran = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let can = ran.is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: {words:?} is not there, or not permitted here");
     }
     can
 }

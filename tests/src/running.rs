@@ -1,5 +1,6 @@
 //! One running cluster, as the test that started it sees it.
 
+use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ impl Cluster {
         self.child.id()
     }
 
-    /// What all processes of this cluster carry in their environment.
+    /// What [`process::carries`] knows its processes by.
     #[must_use]
     pub fn mark(&self) -> &str {
         &self.mark
@@ -144,6 +145,11 @@ impl Cluster {
     /// who could remove it.
     pub fn shares(&mut self, address: &str) {
         self.audit.shared.push(address.to_owned());
+    }
+
+    /// Tells the audit that this socket file is not the cluster's to remove, or that there will be nobody to do it.
+    pub fn leaves(&mut self, path: &Path) {
+        self.audit.left.push(path.to_owned());
     }
 
     /// Sends the primary a signal.

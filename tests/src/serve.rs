@@ -23,9 +23,10 @@ pub async fn all() -> io::Result<()> {
     let heard = actix_web::rt::spawn(hear());
     let mut server = HttpServer::new(|| App::new().configure(routes));
     for address in env::var("TEST_BIND").as_deref().unwrap_or("127.0.0.1:0").split(' ') {
-        server = match address.strip_prefix("unix:") {
-            Some(path) => server.bind_uds(path)?,
-            None => server.bind(address)?,
+        server = match address.split_once(':') {
+            Some(("unix", path)) => server.bind_uds(path)?,
+            Some(("name", name)) => server.bind_activated(name)?,
+            _ => server.bind(address)?,
         };
     }
     server.run().await?;
@@ -49,6 +50,7 @@ pub fn routes(app: &mut web::ServiceConfig) {
         )
         .route("/fork", web::get().to(|| order(Order::Fork)))
         .route("/reload", web::get().to(|| order(Order::Reload)))
+        .route("/scale/{workers}", web::get().to(|workers: web::Path<usize>| order(Order::Scale(*workers))))
         .route("/upgrade", web::get().to(|| order(Order::Upgrade)))
         .route("/disconnect-all", web::get().to(|| order(Order::DisconnectAll)))
         .route("/exit-primary/{code}", web::get().to(|code: web::Path<i32>| order(Order::ExitPrimary(*code))))
@@ -57,7 +59,12 @@ pub fn routes(app: &mut web::ServiceConfig) {
         .route("/leave/{code}", web::get().to(leave))
         .route("/abort", web::get().to(abort))
         .route("/spin", web::get().to(spin))
+        .route("/leak/{megabytes}", web::get().to(leak))
+        .route("/hang", web::get().to(hang))
         .route("/limit/{descriptors}", web::get().to(limit))
+        .route("/health", web::get().to(health))
+        .route("/orphans/{count}", web::get().to(orphans))
+        .route("/variable/{name}", web::get().to(variable))
         .route("/grandchild", web::get().to(grandchild))
         .route("/again", web::get().to(again));
 }
@@ -122,11 +129,48 @@ async fn spin() -> HttpResponse {
     }
 }
 
+/// Has so much more memory from now on, for itself alone.
+async fn leak(megabytes: web::Path<usize>) -> impl Responder {
+    hint::black_box(vec![1u8; *megabytes << 20].leak());
+    me()
+}
+
+/// As [`spin`], and waits all the while; `hanging 1`.
+async fn hang() -> HttpResponse {
+    println!("hanging {}", ::cluster::worker().id());
+    loop {
+        thread::park();
+    }
+}
+
 /// Lets this worker have so many descriptors from now on.
 async fn limit(descriptors: web::Path<u64>) -> impl Responder {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(*descriptors), maximum }).expect("lower a limit");
     me()
+}
+
+/// As a load balancer asks it.
+async fn health() -> HttpResponse {
+    match ::cluster::worker().is_stopping() {
+        false => HttpResponse::Ok().body(me()),
+        true => HttpResponse::ServiceUnavailable().body(me()),
+    }
+}
+
+/// Starts so many processes that end when nobody is left to wait for them.
+async fn orphans(count: web::Path<u32>) -> impl Responder {
+    let script = "i=0; while [ $i -lt $0 ]; do sleep 0.1 & i=$((i+1)); done";
+    let ended = Command::new("sh").args(["-c", script, &count.to_string()]).status();
+    format!("{} {}", me(), ended.expect("start a shell"))
+}
+
+/// What the environment has here: `NAME=value`, or `NAME` where it has nothing.
+async fn variable(name: web::Path<String>) -> impl Responder {
+    match env::var(&*name) {
+        Ok(value) => format!("{name}={value}"),
+        Err(_) => name.into_inner(),
+    }
 }
 
 /// Starts a process that outlives the request; `grandchild 123`.

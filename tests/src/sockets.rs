@@ -50,6 +50,9 @@ async fn order(line: &str, held: &mut Held) -> io::Result<String> {
     match word(0) {
         "tcp" => serve_tcp(tcp(options).bind(at).await?, name, held),
         "tcp-fd" => serve_tcp(TcpListener::inherited(number).await?, name, held),
+        "tcp-name" => serve_tcp(TcpListener::activated(at).await?, name, held),
+        "unix-name" => serve_unix(UnixListener::activated(at).await?, name, held),
+        "udp-name" => serve_udp(UdpSocket::activated(at).await?, name, held),
         "adopt" => serve_tcp(TcpListener::from_std(std::net::TcpListener::bind(at)?)?, name, held),
         "hold" => {
             let listener = tcp(options).bind(at).await?;

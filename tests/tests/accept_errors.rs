@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use cluster_tests::client::{Connection, Outcome, ask};
-use cluster_tests::{Cluster, can_inject, process};
+use cluster_tests::{Cluster, Signal, can_inject, process};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 const A_WHILE: Duration = Duration::from_secs(2);
@@ -132,4 +132,26 @@ fn s28_each_error_of_accept_is_survived() {
         assert!(injected > 0, "nothing was injected for {error}");
         fs::remove_file(&trace).expect("remove the trace");
     }
+}
+
+/// Mutation: take a shortage for an empty backlog, and close.
+#[test]
+fn s28_a_stop_without_descriptors_hands_over_the_backlog_when_it_has_some_again() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    let primary = cluster.pid();
+    process::limit_descriptors(primary, process::next_descriptor(primary));
+    let mut clients: Vec<_> = (0..20).map(|_| Connection::to(&address)).collect();
+    for client in &mut clients {
+        client.write(GET).expect("write a request");
+    }
+    cluster.expect_log("Too many open files");
+    cluster.logged("Too many open files");
+    cluster.signal(Signal::TERM);
+    cluster.logged("which is to be closed");
+    process::limit_descriptors(primary, 1024);
+    for client in &mut clients {
+        assert_eq!(client.read_to_end().reply().status, 200);
+    }
+    cluster.ends(0);
 }

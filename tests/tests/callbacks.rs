@@ -56,6 +56,8 @@ fn timers_run_and_signals_are_heard() {
     cluster.said("every 3");
     cluster.said("primary heard 1 15728640");
     cluster.said("primary heard 2 15728640");
+    // It prints its status, too.
+    cluster.expect_log("  ");
     cluster.signal(Signal::USR1);
     cluster.said("signal for 2");
     cluster.stop();

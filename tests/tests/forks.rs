@@ -1,10 +1,12 @@
 //! What a worker is given at its birth: environment, working directory, arguments; and what what it starts is not.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, process as this};
 
 use cluster_tests::client::ask;
-use cluster_tests::{Cluster, Event, PATIENCE, Plan, Signal, process};
+use cluster_tests::{Cluster, Event, PATIENCE, Plan, Signal, can_inject, forks, process};
 
 fn born(fork: &str) -> Plan {
     Cluster::of("born").env("TEST_FORK", fork).env("TEST_ALL", "all").args(&["--of", "the $primary"])
@@ -157,4 +159,43 @@ fn r42_a_primary_without_descriptors_respawns_when_it_has_some() {
     let story = cluster.stop();
     let told = |event: &&Event| matches!(event.name(), "fork" | "exit");
     assert_eq!(story.events().filter(told).count(), 6, "each has a beginning and an end: {story}");
+}
+
+/// Mutation: let the nursery alone tell of a birth; ask the next one for it at once.
+#[test]
+fn a_nursery_that_is_killed_before_it_tells_of_a_birth_leaves_one_worker_and_no_zombie() {
+    if !forks() || !can_inject() {
+        return;
+    }
+    let mut cluster = Cluster::start("preload", 2);
+    let nursery: u32 = cluster.until("the nursery", |story| {
+        story.events().find_map(|event| match event {
+            Event::Said(line) => line.strip_prefix("preload in ")?.parse().ok(),
+            _ => None,
+        })
+    });
+    // Whatever it has to say, it does not get to. Its children are not traced.
+    let mut strace = Command::new("strace")
+        .args(["-o", "/dev/null", "-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_enter=60000000", "-p"])
+        .arg(nursery.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start strace");
+    let mut said = String::new();
+    BufReader::new(strace.stderr.take().expect("piped")).read_line(&mut said).expect("its word");
+    cluster.check(said.contains("attached"), "strace to be attached");
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    let pid = cluster.fork(3).pid;
+    process::signal(nursery, Signal::KILL);
+    strace.wait().expect("strace's end");
+    cluster.logged("another takes its place");
+    cluster.up(2);
+    cluster.signal_worker(2, Signal::KILL);
+    cluster.listening(4);
+    cluster.up(2);
+    let births = cluster.story().forks().filter(|fork| fork.id == 3).count();
+    cluster.check(births == 1, "one birth");
+    cluster.check(!process::exits_within(pid, Duration::ZERO), "that worker to live");
+    cluster.stop();
 }

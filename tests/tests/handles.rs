@@ -1,7 +1,7 @@
 //! What handles of workers say, and what is asked of them again and again.
 
 use cluster_tests::client::{ask, attempt};
-use cluster_tests::{Cluster, Event, Story};
+use cluster_tests::{Cluster, Event, Signal, Story};
 
 /// What the handle said at each event: state, connected, dead, voluntary.
 fn told<'a>(story: &'a Story, id: u64) -> Vec<(&'a str, [&'a str; 4])> {
@@ -148,4 +148,17 @@ fn n06_a_storm_of_wishes_ends_processes_and_nothing_else() {
         story.forks().for_each(|fork| is_a_life(&story, fork.id));
         assert_eq!(story.forks().count(), story.exits().count(), "{story}");
     }
+}
+
+/// Mutation: report every end that was not asked for as an error.
+#[test]
+fn a_worker_that_a_callback_sends_sigterm_is_replaced_and_no_error() {
+    let mut cluster = Cluster::start("serve", 2);
+    let address = cluster.up(2);
+    ask(&address, &format!("/kill/1/{}", Signal::TERM.as_raw()));
+    let exit = cluster.exit(1);
+    assert_eq!((exit.code, exit.voluntary, exit.reason.as_str()), (Some(0), false, "Finished"));
+    cluster.listening(3);
+    cluster.up(2);
+    cluster.stop();
 }

@@ -195,7 +195,7 @@ fn n48_a_worker_that_closes_its_channel_while_it_serves_exits_with_0() {
 
 /// Mutation: leave out a deadline: of a drain that was asked for, or of the start.
 #[test]
-fn r25_who_does_not_go_in_time_is_killed() {
+fn r25_p23_who_does_not_go_in_time_is_killed() {
     let mut cluster = Cluster::of("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "200ms").start();
     let address = cluster.up(2);
     let mut stuck = Connection::to(&address);

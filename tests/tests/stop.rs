@@ -208,3 +208,130 @@ fn p57_a_drain_takes_nothing_new_and_a_second_signal_ends_it_now() {
         assert!(began.elapsed() < Duration::from_secs(1));
     }
 }
+
+/// What `docs/signals.md` says of the program's status. Mutation: end with 0, or with 1, in any of them.
+#[test]
+fn p44_each_way_to_stop_has_its_status() {
+    let once = [(Signal::TERM, 0), (Signal::INT, 0), (Signal::QUIT, 131)];
+    let ways = once.map(|(signal, code)| (vec![signal], code));
+    let twice = [
+        (vec![Signal::TERM, Signal::TERM], 143),
+        (vec![Signal::INT, Signal::TERM], 143),
+        (vec![Signal::TERM, Signal::INT], 130),
+        (vec![Signal::TERM, Signal::QUIT], 131),
+    ];
+    for (signals, code) in ways.into_iter().chain(twice) {
+        let mut cluster = Cluster::start("serve", 2);
+        let address = cluster.up(2);
+        // Something to drain, where there is to be a second signal.
+        let mut held: Vec<_> = signals.iter().skip(1).map(|_| Connection::to(&address)).collect();
+        held.iter_mut().for_each(Connection::begin);
+        for signal in &signals {
+            cluster.signal(*signal);
+            cluster.logged(&format!("{}: stopping", name(*signal)));
+        }
+        if code != 0 {
+            cluster.expect_log("stopping now");
+            cluster.expect_log("SIG");
+        }
+        cluster.ends(code);
+    }
+}
+
+fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        Signal::QUIT => "SIGQUIT",
+        other => panic!("{other:?} stops nothing"),
+    }
+}
+
+/// Mutation: close the listeners when the last worker has ended; end with the first.
+#[test]
+fn p47_a_request_that_spans_the_stop_is_answered_while_who_comes_is_refused() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut cluster = Cluster::start("serve", 2);
+        let address = cluster.up(2);
+        let mut held = Connection::to(&address);
+        held.begin();
+        cluster.signal(signal);
+        cluster.eventually("connections to be refused", || attempt(&address, "/") == Outcome::Refused);
+        assert_eq!(attempt(&address, "/"), Outcome::Refused, "and not only once");
+        let reply = held.finish().reply();
+        assert_eq!(reply.status, 200);
+        cluster.ends(0);
+    }
+}
+
+/// Mutation: tell of an end when it is asked for, and when it is seen.
+#[test]
+fn p48_each_worker_ends_once_however_it_is_stopped() {
+    for (signal, code) in [(Signal::INT, 0), (Signal::TERM, 0), (Signal::QUIT, 131)] {
+        let mut cluster = Cluster::start("serve", 3);
+        if signal == Signal::QUIT {
+            cluster.expect_log("SIGQUIT");
+        }
+        cluster.signal(signal);
+        let story = cluster.ends(code);
+        for id in 1..=3 {
+            let life = story.life(id);
+            let ends = life.iter().filter(|event| **event == "exit").count();
+            let told = story
+                .log()
+                .filter(|line| line.contains(&format!("worker {id} (")) && line.contains("after"))
+                .count();
+            assert_eq!((ends, told), (1, 1), "{signal:?}: {story}");
+        }
+    }
+}
+
+/// Mutation: exit where the body returns; skip `on_exit` at a stop.
+#[test]
+fn p49_what_a_body_leaves_is_dropped_and_what_follows_the_cluster_runs() {
+    let mut cluster = Cluster::of("guards").start();
+    cluster.up(2);
+    cluster.signal(Signal::TERM);
+    let story = cluster.ends(0);
+    for line in ["dropped in worker 1", "dropped in worker 2", "dropped in the primary"] {
+        let times =
+            story.events().filter(|event| matches!(event, cluster_tests::Event::Said(said) if said == line));
+        assert_eq!(times.count(), 1, "{line}: {story}");
+    }
+    assert_eq!(story.exits().count(), 2, "{story}");
+}
+
+/// Mutation: wait for workers that are not ready before anything is stopped.
+#[test]
+fn p58_a_stop_wins_over_workers_that_are_not_ready() {
+    for (signal, code) in [(Signal::TERM, 0), (Signal::INT, 0), (Signal::QUIT, 131)] {
+        let mut cluster = Cluster::of("serve").workers(4).start();
+        if signal == Signal::QUIT {
+            cluster.expect_log("SIGQUIT");
+        }
+        // The primary hears signals from before its first birth.
+        cluster.fork(1);
+        cluster.signal(signal);
+        let story = cluster.ends(code);
+        assert_eq!(story.forks().count(), story.exits().count(), "{signal:?}: {story}");
+    }
+}
+
+/// Mutation: keep a stop's first signal for the second one's; wait for a worker that does not hear.
+#[test]
+fn p58_a_stop_at_once_wins_over_a_drain() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let mut cluster = Cluster::of("stubborn").workers(2).start();
+        cluster.said("body 1");
+        cluster.said("body 2");
+        cluster.signal(Signal::TERM);
+        cluster.said("told 1");
+        cluster.said("told 2");
+        cluster.expect_log("stopped at once by");
+        cluster.expect_log("SIGKILL");
+        let began = Instant::now();
+        cluster.signal(signal);
+        cluster.ends(128 + signal.as_raw());
+        assert!(began.elapsed() < Duration::from_secs(1), "{signal:?}");
+    }
+}

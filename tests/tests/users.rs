@@ -77,3 +77,60 @@ fn r24_an_unknown_user_ends_the_program_before_anything_starts() {
         assert_eq!(story.forks().count(), 0, "{story}");
     }
 }
+
+/// Mutation: change the user of the thread that runs the body only; keep the capabilities of before.
+#[test]
+fn s18_s19_s21_every_thread_of_a_worker_is_that_user_without_groups_and_capabilities_of_before() {
+    if !is_root() {
+        return;
+    }
+    let mut cluster = Cluster::of("serve")
+        // With groups to lose, where there is a tool for it.
+        .after("command -v setpriv > /dev/null && exec setpriv --groups 7,8 -- \"$0\" \"$@\"")
+        .workers(1)
+        .env("CLUSTER_USER", NOBODY)
+        .env("CLUSTER_GROUP", 4242)
+        .start();
+    let address = cluster.up(1);
+    assert_eq!(ask(&address, "/").status, 200);
+    let pid = cluster.fork(1).pid;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let mut threads = 0;
+    for task in tasks.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).expect("a thread's status");
+        let line = |what: &str| {
+            status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of it").trim()
+        };
+        let numbers = |what: &str| line(what).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            numbers("Uid:"),
+            [NOBODY.to_string(), NOBODY.to_string(), NOBODY.to_string(), NOBODY.to_string()]
+        );
+        assert_eq!(numbers("Gid:"), ["4242"; 4]);
+        assert!(numbers("Groups:").iter().all(|group| group == "4242"), "{status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(set), "0000000000000000", "{set} {status}");
+        }
+        threads += 1;
+    }
+    assert!(threads > 1, "there is a thread for the channel, and one that serves");
+    cluster.stop();
+}
+
+/// Mutation: leave it at the error; say it for each worker.
+#[test]
+fn r24_a_primary_that_may_not_signal_its_workers_ends_them_by_their_channels() {
+    if !is_root() {
+        return;
+    }
+    let plan = Cluster::of("no_cap_kill").workers(2).env("CLUSTER_USER", "nobody");
+    let mut cluster = plan.env("CLUSTER_DRAIN_TIMEOUT", "200ms").start();
+    cluster.said("body 1");
+    cluster.said("body 2");
+    cluster.expect_log("without CAP_KILL");
+    cluster.expect_log("since its time was over");
+    cluster.signal(Signal::TERM);
+    let story = cluster.ends(0);
+    assert_eq!(story.exits().filter(|exit| exit.code == Some(0)).count(), 2, "{story}");
+    assert_eq!(story.log().filter(|line| line.contains("CAP_KILL")).count(), 1, "{story}");
+}

@@ -125,6 +125,21 @@ where
         Ok(self.serve_unix(adopt(lst)?))
     }
 
+    /// Serves HTTP/1 on a socket, TCP or Unix, that a service manager has opened and passed to this program, by its name; see
+    /// [`net::TcpListener::activated`](crate::net::TcpListener::activated). By its address, `bind`, `bind_uds` and the like
+    /// find it too: for TLS, say. actix-web has no such method.
+    ///
+    /// # Errors
+    ///
+    /// If no socket has this name: the error tells which there are.
+    pub fn bind_activated(self, name: &str) -> io::Result<Self> {
+        let listener = worker::activated(name)?;
+        match listener.address() {
+            Address::Unix(_) => Ok(self.serve_unix(listener)),
+            _ => Ok(self.serve_plain(listener)),
+        }
+    }
+
     fn serve_plain(self, listener: Listener) -> Self {
         self.serve(listener, false, async |http: &HttpSettings, _: &Drain| Ok(Plain::new(http)))
     }

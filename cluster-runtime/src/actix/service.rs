@@ -22,7 +22,7 @@ use super::drain::Drain;
 use super::transport::Transport;
 use crate::Address;
 use crate::ipc::message::ListenerId;
-use crate::worker::{Connection, Listener};
+use crate::worker::{self, Connection, Listener};
 
 pub(super) type OnConnect = Arc<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
 
@@ -181,6 +181,7 @@ where
                     move |error: S::Error| {
                         let mut response = Into::<actix_web::Error>::into(error).error_response();
                         drain.mark(response.head_mut());
+                        worker::served();
                         response
                     }
                 })
@@ -189,6 +190,7 @@ where
                     move |response: S::Response| {
                         let mut response: Response<B> = response.into();
                         drain.mark(response.head_mut());
+                        worker::served();
                         response
                     }
                 });

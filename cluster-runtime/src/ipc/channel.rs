@@ -231,7 +231,8 @@ impl Intake {
         let mut fds = Vec::new();
         let received = match scm::receive(socket, self.decoder.room(), &mut fds) {
             Ok(received) => received,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Empty),
+            // Short of memory, nothing was taken off the socket, which is readable still: it is tried again at the next look.
+            Err(error) if crowded(&error) => return Ok(Read::Empty),
             // The other side died with bytes of ours unread: an end like any other.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Read::End),
             Err(error) => return Err(error),

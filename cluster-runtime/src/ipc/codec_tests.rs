@@ -157,6 +157,7 @@ fn recorded() -> Vec<Vec<u8>> {
         ToPrimary::Ready,
         ToPrimary::Proven,
         ToPrimary::Leave { voluntary: true },
+        ToPrimary::Stderr,
     ];
     let to_worker = [
         ToWorker::Bound { call, result: Ok(bound) },

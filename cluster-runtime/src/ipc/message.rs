@@ -4,8 +4,10 @@
 //! fields are passed over, and a new field gets a default. What users send is a frame kind of its own and can
 //! never be taken for one of these.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +51,39 @@ pub(crate) enum ToPrimary {
     Gone { lane: LaneId },
     /// I am up, though I listen to nothing.
     Ready,
+    /// The thread that reads this lane lives; without a lane, the runtime of the body. So I say `every_ms`.
+    Beat { lane: Option<LaneId>, every_ms: u64 },
+    /// The runtime of the body has ended: I beat for it no more.
+    Still,
     /// My first connection is done with: I have proven myself. // once
     Proven,
+    /// I have done enough: replace me.                    // once
+    Worn { why: Wear },
     /// I want to leave: voluntarily, or because somebody sent me a SIGTERM.  // answered by Drain
     Leave { voluntary: bool },
+    /// I print by myself, as far as I could be brought to: read on for whoever else has the pipe.  // answers Stderr
+    Stderr,
+}
+
+/// Why a worker is to be replaced by a new one.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Wear {
+    /// It has served so many requests.
+    Requests(u64),
+    /// It has so many bytes for itself alone.
+    Memory(u64),
+    /// It is so old. Known by the primary, and never said.
+    Age(Duration),
+}
+
+impl fmt::Display for Wear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wear::Requests(served) => write!(f, "has served {served} requests"),
+            Wear::Memory(bytes) => write!(f, "has {} MB for itself alone", bytes / 1_000_000),
+            Wear::Age(age) => write!(f, "is {age:.1?} old"),
+        }
+    }
 }
 
 /// Primary → worker.                                      // fd? · when
@@ -64,6 +95,10 @@ pub(crate) enum ToWorker {
     Lane { call: Call, result: Result<LaneId, WireError> },
     /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
     Drain { within_ms: u64 },
+    /// The cluster is about to stop: serve on, and let those know who ask how you are.  // before Drain, or never
+    Stopping,
+    /// Pass on what is left in this pipe, by its inode, and print to mine from now on.  // fd · once, where it is ready
+    Stderr { pipe: u64 },
 }
 
 /// What a worker asks for. Whoever asks for the same gets the same socket.
@@ -85,6 +120,18 @@ pub(crate) enum Site {
     Address(Address),
     /// A descriptor that the primary was started with, by its number there.
     Inherited(i32, Kind),
+    /// A socket that a service manager passed to the primary, by its name.
+    Activated(String, Kind),
+}
+
+impl Site {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Site::Address(address) if address.is_stream() => Kind::Stream,
+            Site::Address(_) => Kind::Datagram,
+            Site::Inherited(_, kind) | Site::Activated(_, kind) => *kind,
+        }
+    }
 }
 
 /// What kind of socket a descriptor is to be.

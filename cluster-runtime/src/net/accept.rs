@@ -44,6 +44,10 @@ impl Acceptor {
         Ok(Acceptor::of(worker::ask_for_inherited(number).await?))
     }
 
+    pub(super) async fn activated(name: &str) -> io::Result<Acceptor> {
+        Ok(Acceptor::of(worker::ask_for_activated(name).await?))
+    }
+
     pub(super) fn adopt(socket: OwnedFd) -> io::Result<Acceptor> {
         Ok(Acceptor::of(worker::adopt(socket)?))
     }

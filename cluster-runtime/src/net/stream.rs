@@ -32,7 +32,7 @@ impl TcpStream {
         // Non-blocking from its first moment.
         let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket))?;
         let local = (!listener.ip().is_unspecified()).then_some(listener);
-        Ok(TcpStream { stream, peer, local, fresh: Some(Fresh::new()), _spent: permit })
+        Ok(TcpStream { stream, peer, local, fresh: Some(Fresh::new()), _spent: permit.counted() })
     }
 
     /// Where it comes from; known without a system call.
@@ -70,7 +70,8 @@ impl UnixStream {
     pub(super) fn of(connection: Connection) -> io::Result<UnixStream> {
         let stream = std::os::unix::net::UnixStream::from(connection.socket);
         let stream = tokio::net::UnixStream::from_std(stream)?;
-        Ok(UnixStream { stream, fresh: Some(Fresh::new()), _spent: connection.permit })
+        let spent = connection.permit.counted();
+        Ok(UnixStream { stream, fresh: Some(Fresh::new()), _spent: spent })
     }
 
     /// tokio's stream alone; see [`TcpStream::into_inner`].

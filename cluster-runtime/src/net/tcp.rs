@@ -68,6 +68,20 @@ impl TcpListener {
         TcpListener::of(Acceptor::inherited(number).await?)
     }
 
+    /// Listens on a socket that a service manager has opened and passed to this program (LISTEN_FDS), by its name: what
+    /// `FileDescriptorName=` says in a socket unit, else the unit's own name. Of several that have this name it is the first;
+    /// the others are found by their addresses, as all of them are: [`bind`](TcpListener::bind) on the address of such
+    /// a socket yields it, with the options that it was made with. It stays open as long as the program runs, also when no worker
+    /// has a use for it, and at a stop who waits in its backlog is left to whoever has it next. Without a
+    /// cluster, in this process, where [`start`](crate::Cluster::start) has run. Node has no word for it.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound), with the names that there are; EINVAL if it is not TCP; EADDRINUSE if this worker
+    /// has asked by this name already.
+    pub async fn activated(name: &str) -> io::Result<TcpListener> {
+        TcpListener::of(Acceptor::activated(name).await?)
+    }
+
     /// Listens on a socket of this process that listens already. In a worker it goes to the primary, which accepts for
     /// all workers that give it this one. Blocks for one round trip. tokio's has to be non-blocking; this need not.
     ///

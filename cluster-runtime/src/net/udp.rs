@@ -60,6 +60,14 @@ impl UdpSocket {
         UdpSocket::of(worker::ask_for_inherited_datagrams(number).await?)
     }
 
+    /// As [`TcpListener::activated`](super::TcpListener::activated).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn activated(name: &str) -> io::Result<UdpSocket> {
+        UdpSocket::of(worker::ask_for_activated_datagrams(name).await?)
+    }
+
     fn of((socket, listener): Datagrams) -> io::Result<UdpSocket> {
         worker::serve();
         let socket = tokio::net::UdpSocket::from_std(std::net::UdpSocket::from(socket))?;

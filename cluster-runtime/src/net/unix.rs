@@ -56,6 +56,14 @@ impl UnixListener {
         UnixListener::of(Acceptor::inherited(number).await?)
     }
 
+    /// As [`TcpListener::activated`](super::TcpListener::activated). Its file is left to whoever made it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn activated(name: &str) -> io::Result<UnixListener> {
+        UnixListener::of(Acceptor::activated(name).await?)
+    }
+
     /// As [`TcpListener::from_std`](super::TcpListener::from_std).
     ///
     /// # Errors

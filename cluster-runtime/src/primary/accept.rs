@@ -35,6 +35,11 @@ pub(crate) struct Door {
     lost: usize,
     /// Nobody else is let in; those who are, are handed off.
     closing: bool,
+    /// While it closes: whose clients can't be accepted for want of something, and when that is tried again; not after `until`.
+    starved: BTreeSet<ListenerId>,
+    retry_at: Option<Instant>,
+    until: Option<Instant>,
+    told_starving: bool,
 }
 
 /// Whether a listener is accepted from.
@@ -76,7 +81,7 @@ impl Door {
 
     /// When a listener that rests is to be tried again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.gates.values().filter_map(|gate| gate.rest_until).min()
+        self.gates.values().filter_map(|gate| gate.rest_until).chain(self.retry_at).min()
     }
 
     /// Accepts a burst from one listener.
@@ -157,9 +162,10 @@ impl Door {
         Ok(())
     }
 
-    /// Lets nobody else in. What is not only ours is left as it is: whoever else has it goes on.
-    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll) {
+    /// Lets nobody else in; who is, is to be handed off before `until`. What is not only ours is left as it is: whoever else has it goes on.
+    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, until: Instant) {
         self.closing = true;
+        self.until = Some(until);
         lanes.disregard_limits();
         for (id, listener) in listeners.iter().filter(|(_, listener)| listener.address.is_stream()) {
             if self.gates.remove(&id).is_some()
@@ -194,7 +200,11 @@ impl Door {
     ) -> BTreeSet<ListenerId> {
         self.give_out(listeners, lanes, epoll, now);
         let ours = |listener: &Listener| listener.address.is_stream() && !listener.is_shared();
-        for (id, listener) in listeners.iter().filter(|(_, listener)| ours(listener)) {
+        let rests = self.retry_at.is_some_and(|at| at > now);
+        if !rests {
+            (self.starved, self.retry_at) = (BTreeSet::new(), None);
+        }
+        for (id, listener) in listeners.iter().filter(|(_, listener)| !rests && ours(listener)) {
             // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
                 if self.waiting.contains_key(&id) {
@@ -210,14 +220,26 @@ impl Door {
                             now,
                         );
                     }
-                    Err(error) if Trouble::of(&error) == Trouble::Connection => {}
-                    Err(_) => break,
+                    Err(error) => match Trouble::of(&error) {
+                        Trouble::Connection => {}
+                        Trouble::Nothing => break,
+                        // A Unix socket that was shut down, and is empty.
+                        Trouble::Resource if error.raw_os_error() == Some(libc::EINVAL) => break,
+                        // Closed now, it would reset them; and there will be some again, as others are handed off or end.
+                        Trouble::Resource => {
+                            self.starve(id, &listener.address, &error, now);
+                            break;
+                        }
+                    },
                 }
             }
         }
+        let will_be_taken =
+            |listener: &ListenerId| lanes.has_room(*listener) || lanes.will_have_room(*listener);
         let pending: BTreeSet<_> =
-            self.waiting.keys().copied().filter(|listener| lanes.will_have_room(*listener)).collect();
+            self.waiting.keys().chain(&self.starved).copied().filter(will_be_taken).collect();
         if pending.is_empty() {
+            self.retry_at = None;
             self.closing = false;
             self.lost += std::mem::take(&mut self.waiting).values().map(VecDeque::len).sum::<usize>();
         }
@@ -258,6 +280,19 @@ impl Door {
             }
             (Err(connection), ..) => self.waiting.entry(id).or_default().push_back(connection),
         }
+    }
+
+    fn starve(&mut self, id: ListenerId, address: &impl std::fmt::Display, error: &io::Error, now: Instant) {
+        if self.until.is_none_or(|until| until <= now) {
+            return;
+        }
+        if !std::mem::replace(&mut self.told_starving, true) {
+            report::error(format_args!(
+                "accepting on {address}, which is to be closed: {error}; it is tried again until drain_timeout is over"
+            ));
+        }
+        self.starved.insert(id);
+        self.retry_at = Some(now + FIRST_REST);
     }
 
     /// Said once an episode: the rests get longer, and the first connection that is accepted ends it.

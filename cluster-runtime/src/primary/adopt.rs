@@ -193,9 +193,12 @@ fn get_ready(settings: &Settings, ids: &Ids, handed: &Handed, state: &State) -> 
         return Err("the state has other workers than processes".into());
     }
     let fleet = Fleet::restore(fleet, Rules::of(settings), ids.clone(), workers, refused, Instant::now())?;
+    let adopts = process::adopts_orphans().map_err(told)?;
+    let own = OWN_SIGNALS.into_iter().chain(adopts.then_some(Signal::CHLD));
     let kernel = Kernel {
         epoll: Epoll::new().map_err(told)?,
-        signals: Signals::watch_again(OWN_SIGNALS.map(Signal::as_raw), &parts.blocked).map_err(told)?,
+        signals: Signals::watch_again(own.map(Signal::as_raw), &parts.blocked).map_err(told)?,
+        adopts,
         outputs: Outputs::prepare(settings.output, &parts.outputs).map_err(told)?,
     };
     let image = Fd::numbered(handed.header.image);
@@ -226,15 +229,20 @@ fn take(
     let overload = settings.overload;
     let mut primary = of(settings, fleet, kernel, upgrading);
     let children = parts.children.into_iter();
-    primary.children =
-        children.map(|child| (Id(child.worker), Child::adopt(child.pidfd.take(&claims)))).collect();
+    primary.children = children
+        .map(|child| (Id(child.worker), Child::adopt(child.pidfd.take(&claims), child.pid)))
+        .collect();
     primary.listeners = parts.listeners.adopt(&claims, Instant::now());
     primary.lanes = parts.lanes.adopt(overload, &claims);
     primary.door = parts.door.adopt(&claims);
     primary.announced = parts.announced.into_iter().map(|(id, listener)| (Id(id), listener)).collect();
     primary.somebody_bound = parts.somebody_bound;
     primary.forks = parts.forks.into_iter().collect();
-    primary.leavers = parts.leavers.into_iter().map(|pidfd| Child::adopt(pidfd.take(&claims))).collect();
+    primary.leavers = parts
+        .leavers
+        .into_iter()
+        .map(|leaver| Child::adopt(leaver.pidfd.take(&claims), leaver.pid))
+        .collect();
     primary.resuming = Some(Ok(()));
     primary
 }

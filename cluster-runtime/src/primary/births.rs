@@ -40,7 +40,8 @@ impl Loop {
             Ok(pair) => pair,
             Err(error) => return self.unborn(id, &error),
         };
-        let output = match self.outputs.open(id) {
+        let beside = self.fleet.holder(slot) != Some(id);
+        let output = match self.outputs.open(id, beside) {
             Ok(output) => output,
             Err(error) => return self.unborn(id, &error),
         };
@@ -178,13 +179,15 @@ impl Loop {
             Start::Nursery(cradle) => return Err(Departure::Born(Offspring::Nursery(cradle))),
             Start::Primary => {}
         }
-        Ok(nursery.watch(&self.epoll)?)
+        // One that nobody hears or reaps would be lost.
+        Ok(nursery.watch(&self.epoll).inspect_err(|_| nursery.give_up())?)
     }
 
     pub(super) fn nursery_answered(&mut self, generation: u64) -> Turn {
         let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
         match nursery.hear(Instant::now()) {
             Some(answer) => self.answered(answer),
+            None if nursery.is_to_be_reaped(Instant::now()) => self.nursery_died(generation),
             None => Ok(nursery.unhear_deaf(&self.epoll)?),
         }
     }
@@ -205,6 +208,9 @@ impl Loop {
             self.answered(answer)?;
         }
         let Some(nursery) = self.nurseries.of(generation) else { return Ok(()) };
+        if nursery.awaits_newborns(&self.epoll, Instant::now())? {
+            return Ok(());
+        }
         nursery.unwatch(&self.epoll)?;
         let stopping = self.fleet.is_stopping();
         let told = nursery.reap(stopping, Instant::now());
@@ -231,8 +237,8 @@ impl Loop {
         self.renew_births(generation)
     }
 
-    /// One that was asked for may have been born without our being told. It is to find its channel closed and go;
-    /// the one that the next nursery makes gets another.
+    /// One that was asked for may have been born without our being told, if both were killed before they could, or it stands still.
+    /// It is to find its channel closed and go; the one that the next nursery makes gets another.
     fn renew_births(&mut self, generation: u64) -> Turn {
         let renewed = self.nurseries.of(generation).map(Nursery::renew).unwrap_or_default();
         for id in renewed {
@@ -254,6 +260,9 @@ impl Loop {
 
     pub(super) fn tick_nurseries(&mut self, now: Instant) -> Turn {
         for generation in self.nurseries.generations() {
+            if self.nurseries.of(generation).is_some_and(|nursery| nursery.is_to_be_reaped(now)) {
+                self.nursery_died(generation)?;
+            }
             if self.nurseries.of(generation).is_some_and(|nursery| nursery.tick(now)) {
                 self.try_nursery(generation, now)?;
             }

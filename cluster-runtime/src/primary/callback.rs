@@ -42,6 +42,9 @@ struct Timer {
 /// 100 ms is reported, and one that panics is reported and has no other effect. A thread started here makes forking unsafe:
 /// from then on workers are started by exec, see [`Spawn`](crate::Spawn).
 ///
+/// A program that is started here inherits the signals that the primary blocks, and can't be ended by them: start it in a worker, or
+/// unblock them in `CommandExt::pre_exec`.
+///
 /// Unclustered (`CLUSTER_WORKERS=0`) there is no primary: of all that is registered only
 /// [`on_message`](Primary::on_message), [`on_message_with`](Primary::on_message_with) and [`on_ask`](Primary::on_ask) are
 /// called, in the thread that sends or asks.
@@ -149,7 +152,8 @@ impl Primary {
         self.upgrade.push(Box::new(callback));
     }
 
-    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT, SIGHUP and SIGUSR2. What
+    /// When the primary gets a signal; before the cluster does what it does itself at SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1,
+    /// SIGUSR2, SIGTTIN and SIGTTOU. What
     /// is sent to workers here arrives before they are told to finish. Any other signal has no effect but the callback.
     /// Node: `process.on('SIGTERM')`, which would replace that.
     ///

@@ -83,6 +83,8 @@ impl Cradle {
                 Ok(Birth::Child) => {
                     let Spawn { id, slot, generation, fork } = spawn;
                     let primary = self.primary;
+                    // First of all, since the nursery may be gone by now. With the socket it is known until then that somebody is there.
+                    self.answer(&Answer::Born { id, pid: std::process::id() })?;
                     return Ok(Newborn { id, slot, generation, channel, primary, fork, output });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,

@@ -1,11 +1,12 @@
 //! Deaths: a worker's, and the cluster's.
 
+use std::io;
 use std::time::Instant;
 
 use super::desk::Worker;
 use super::slot::Id;
-use super::step::Input;
-use super::{Ending, Hint, Loop, Turn, hub};
+use super::step::{Failure, Input};
+use super::{Ending, Hint, Loop, Turn, desk, hub};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
@@ -34,7 +35,8 @@ impl Loop {
         for packet in hub::last_words(id) {
             self.heard(id, packet)?;
         }
-        self.last_output(id)?;
+        let said = self.last_output(id)?;
+        self.step(Input::Said(id, said))?;
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
         if let Some(member) = self.fleet.member(id) {
@@ -50,8 +52,32 @@ impl Loop {
         self.release_held(id)
     }
 
+    pub(super) fn signal(&mut self, id: Id, signal: Signal) {
+        let Some(Err(error)) = self.children.get(&id).map(|child| child.signal(signal.as_raw())) else {
+            return;
+        };
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            report::error(format_args!("sending {signal} to worker {}: {error}", id.0));
+            return;
+        }
+        if !std::mem::replace(&mut self.told_signals, true) {
+            report::error(format_args!(
+                "sending {signal} to worker {}: {error}: workers are another user's, and this process is without CAP_KILL. \
+                 They are told by their channels alone: one that was to be killed ends within a second, unless it is \
+                 stopped; give the primary CAP_KILL",
+                id.0
+            ));
+        }
+        if signal == Signal::KILL {
+            // At its end a worker ends, whatever its code does.
+            hub::close(id);
+            desk::order(Input::Closed { id });
+        }
+    }
+
     pub(super) fn stop_listening(&mut self) -> Turn {
-        self.door.close(&self.listeners, &mut self.lanes, &self.epoll);
+        let until = Instant::now() + self.settings.drain_timeout;
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, until);
         self.move_connections(Instant::now());
         self.nurseries.stop().into_iter().try_for_each(|id| self.not_to_be(id))
     }
@@ -67,6 +93,7 @@ impl Loop {
         self.lanes.end_for_good(&pending);
         if pending.is_empty() {
             self.listeners.close();
+            self.note_listeners();
         }
     }
 
@@ -95,7 +122,12 @@ impl Loop {
             (Some(failed), _) => Ending::Preload(failed),
             (None, Ok(())) => Ending::Asked,
             (None, Err(failure)) => {
-                let hint = if self.somebody_bound { Hint::None } else { Hint::NobodyBound };
+                // One that could not be made had no time to ask.
+                let unborn = matches!(
+                    failure,
+                    Failure::NotStarted { exit: Exit { status: ExitStatus::Unknown, .. }, .. }
+                );
+                let hint = if self.somebody_bound || unborn { Hint::None } else { Hint::NobodyBound };
                 Ending::Failed(failure.clone(), hint)
             }
         })
@@ -105,7 +137,8 @@ impl Loop {
 /// Says how a worker ended.
 pub(super) fn tell_exit(worker: &Worker, exit: &Exit) {
     let (id, slot, pid) = (worker.id(), worker.slot(), worker.pid());
-    if matches!(exit.reason(), Reason::Asked | Reason::Replaced) {
+    // One that was sent a SIGTERM has done as it was told, too.
+    if matches!(exit.reason(), Reason::Asked | Reason::Replaced) || (exit.told && exit.code() == Some(0)) {
         report::info(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));
     } else {
         report::error(format_args!("worker {id} (slot {slot}, pid {pid}) {exit}"));

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::hub;
 use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
+use super::{hub, status};
 use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
 use crate::fork::Fork;
@@ -338,6 +338,27 @@ pub fn reload() {
     order(Input::Reload);
 }
 
+/// From now on there are to be so many workers, at least 1; in the primary. Returns at once. The lowest vacant slots are filled,
+/// also where a former worker still drains, or the highest are given up: their workers leave as after
+/// [`disconnect`](Worker::disconnect). One more or one less is what SIGTTIN and SIGTTOU do.
+///
+/// What is counted are the workers that are to be there: [`fork`] makes one more, whoever is asked to leave, or ends and is not
+/// replaced, one less. [`Settings::workers`](crate::Settings::workers) goes on to tell how many the cluster started with. A reload replaces as many as
+/// there are; those that are added while it runs are of the generation that it makes.
+///
+/// Where there are as many already, and where it is asked for none, it says so in the log: to end the cluster is
+/// [`disconnect`]'s. Without effect outside of the primary and in a cluster that stops; unclustered it says so. Node has no
+/// word for it.
+pub fn scale(workers: usize) {
+    if workers == 0 {
+        crate::report::warn(format_args!(
+            "cluster::scale(0) does nothing: one worker stays, and cluster::disconnect() ends the cluster"
+        ));
+        return;
+    }
+    order(Input::Scale { workers });
+}
+
 /// How the last reload ended, if there was one; in the primary.
 pub fn last_reload() -> Option<Reload> {
     DESK.with_borrow(|desk| desk.as_ref()?.last_reload.clone())
@@ -345,6 +366,7 @@ pub fn last_reload() -> Option<Reload> {
 
 /// Notes how a reload ended.
 pub(super) fn reloaded(outcome: Reload) {
+    status::reloaded(&outcome);
     DESK.with_borrow_mut(|desk| {
         if let Some(desk) = desk {
             desk.last_reload = Some(outcome);
@@ -380,6 +402,9 @@ pub(super) fn order(input: Input) {
         Some(desk) if desk.unclustered && matches!(input, Input::Reload) => crate::report::warn(
             format_args!("cluster::reload() does nothing here: the program runs unclustered"),
         ),
+        Some(desk) if desk.unclustered && matches!(input, Input::Scale { .. }) => crate::report::warn(
+            format_args!("cluster::scale() does nothing here: the program runs unclustered"),
+        ),
         Some(desk) if desk.unclustered && matches!(input, Input::Upgrade) => crate::report::warn(
             format_args!("cluster::upgrade() does nothing here: the program runs unclustered"),
         ),
@@ -400,6 +425,7 @@ fn signal_here(signal: Signal) {
 
 /// Opens it, in the primary.
 pub(crate) fn open(ids: Ids) {
+    status::open();
     DESK.set(Some(Desk {
         ids,
         workers: BTreeMap::new(),
@@ -447,6 +473,7 @@ pub(super) fn forks() -> Vec<(u64, Fork)> {
 /// Closes it: the cluster has ended, or this is a child.
 pub(crate) fn close() {
     DESK.set(None);
+    status::close();
 }
 
 /// The oldest thing on the tray.
@@ -474,6 +501,7 @@ pub(crate) fn born(id: Id, pid: u32) {
 
 /// Brings the handles up to date with what the fleet knows.
 pub(crate) fn update(fleet: &Fleet) {
+    status::update(fleet);
     DESK.with_borrow_mut(|desk| {
         for (id, member) in fleet.members() {
             let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };
@@ -489,6 +517,7 @@ pub(crate) fn update(fleet: &Fleet) {
 /// Takes a worker that has ended off the desk. Node removes it from `cluster.workers` before the event, too.
 pub(crate) fn ended(id: Id, exit: &Exit) -> Worker {
     let worker = worker(id);
+    status::ended(worker.slot(), exit);
     worker.record.state.set(State::Dead);
     worker.record.connected.set(false);
     worker.record.asked.set(exit.exited_after_disconnect());

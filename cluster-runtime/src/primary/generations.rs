@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::step::Input;
 use super::{Departure, Loop, Turn, desk};
 use crate::config::Spawn;
-use crate::event::State;
+use crate::event::{Signal, State};
 use crate::reload::{Reload, ReloadFailure};
 use crate::report;
 use crate::upgrade::{Upgrade, UpgradeFailure};
@@ -14,6 +14,7 @@ impl Loop {
     /// A reload begins. With a preload its workers wait for a nursery of their own, and the old one stays until it is
     /// known who wins.
     pub(super) fn reloading(&mut self, generation: u64) -> Turn {
+        self.tell_reload_begins();
         let surge = self.settings.max_surge;
         report::info(format_args!("reload: generation {generation} begins, {surge} at a time"));
         self.prepare(generation)
@@ -26,10 +27,7 @@ impl Loop {
         }
         match self.start_nursery(generation) {
             Err(Departure::Broken(error)) => {
-                // It may exist, and only not be watched.
-                let ended = self.nurseries.of(generation).map_or(Ok(()), |nursery| nursery.end_now());
                 self.nurseries.remove(generation);
-                ended?;
                 self.step(Input::Barren { generation, why: format!("could not be started: {error}") })
             }
             started => started,
@@ -43,6 +41,7 @@ impl Loop {
             Ok(()) | Err(ReloadFailure::Stopped) => report::info(format_args!("reload: {outcome}")),
             Err(_) => report::error(format_args!("reload: {outcome}; {}", self.who_serves(failed))),
         }
+        self.tell_reload_ends(outcome.result().is_err().then(|| format!("reload: {outcome}")));
         self.keep_current()?;
         desk::reloaded(outcome.clone());
         self.callbacks.reloaded(outcome);
@@ -92,10 +91,13 @@ impl Loop {
             Err(_) => report::error(format_args!("upgrade: {outcome}")),
         }
         // One that is refused is told of, too, and the other goes on.
-        if self.fleet.upgrading().is_none() {
+        if !self.fleet.is_upgrading() {
             self.upgrading.end();
         }
-        self.keep_current()?;
+        // It may have been refused since a reload runs, which has a nursery of its own.
+        if self.fleet.reloading().is_none() {
+            self.keep_current()?;
+        }
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);
         Ok(())
@@ -121,12 +123,26 @@ impl Loop {
     /// Says what becomes of a SIGHUP.
     pub(super) fn tell_reload(&self) {
         match self.fleet.reloading() {
+            _ if self.fleet.is_told_to_stop() => {
+                report::info(format_args!("SIGHUP: the cluster stops, nothing is reloaded"))
+            }
             Some(generation) => {
                 report::info(format_args!("SIGHUP: one more reload follows that of generation {generation}"))
             }
             None => report::info(format_args!(
-                "SIGHUP: reloading, as soon as no worker is left of a reload before"
+                "SIGHUP: reloading, as soon as nobody is left who was replaced before"
             )),
+        }
+    }
+    /// How many workers SIGTTIN or SIGTTOU asks for. One stays: a cluster is ended by other signals.
+    pub(super) fn scaled_by(&self, signal: Signal) -> Option<usize> {
+        match (signal, self.fleet.target()) {
+            (Signal::TTIN, workers) => Some(workers + 1),
+            (_, 0 | 1) => {
+                report::info(format_args!("{signal}: the last worker stays; SIGTERM ends the cluster"));
+                None
+            }
+            (_, workers) => Some(workers - 1),
         }
     }
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::heart::Sign;
 use super::hub::{self, Heard};
 use super::listen::Found;
 use super::slot::{Id, Life};
 use super::step::Input;
-use super::{Loop, Turn, desk};
+use super::{Loop, Turn, desk, status};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BoundTo, Call, Key, ListenerId, Site, ToPrimary, ToWorker};
@@ -80,11 +81,15 @@ impl Loop {
             ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
             ToPrimary::Full { lane } => self.lanes.full(id, lane),
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
-            ToPrimary::Unlisten { lane } => self.lanes.end(id, lane),
-            ToPrimary::Gone { lane } => self.lanes.gone(id, lane),
+            ToPrimary::Unlisten { lane } => self.unlisten(id, lane)?,
+            ToPrimary::Gone { lane } => self.gone(id, lane)?,
+            ToPrimary::Beat { lane, every_ms } => self.beat(id, lane, every_ms)?,
+            ToPrimary::Still => self.step(Input::Sign(id, Sign::Over { lane: None }))?,
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
+            ToPrimary::Worn { why } => self.step(Input::Worn { id, why })?,
             ToPrimary::Leave { voluntary } => self.step(Input::Leave { id, voluntary })?,
+            ToPrimary::Stderr => self.outputs.handed_over(id),
         }
         Ok(())
     }
@@ -168,7 +173,12 @@ impl Loop {
             self.door.remove(id, &listener, &self.epoll);
             self.lanes.forget(id);
             listener.close();
+            self.note_listeners();
         }
+    }
+
+    pub(super) fn note_listeners(&self) {
+        status::listening(self.listeners.iter().map(|(_, listener)| listener.address.clone()));
     }
 
     /// Whether nothing is known of it yet but that it lives. One whose channel has ended is about to make it known.
@@ -217,6 +227,7 @@ impl Loop {
 
     fn opened(&mut self, bound: &BoundTo) -> io::Result<()> {
         report::info(format_args!("listening on {}", bound.address));
+        self.note_listeners();
         self.door.add(bound.listener, &self.listeners, &self.epoll)
     }
 
@@ -249,12 +260,14 @@ impl Loop {
             self.lanes.end(id, lane);
             return Ok(());
         }
+        self.opened_lane(id, lane)?;
         self.is_ready(id, listeners)
     }
 
     /// It is up, and listens to these. That is told of first: in a reload, much follows from it.
     fn is_ready(&mut self, id: Id, listeners: Vec<ListenerId>) -> Turn {
         let effects = self.decide(Input::Ready { id });
+        self.outputs.ready(id);
         for listener in listeners {
             self.announce(id, listener);
         }

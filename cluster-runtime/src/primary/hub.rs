@@ -134,6 +134,11 @@ pub(crate) fn serve(id: Id) -> Heard {
     heard.unwrap_or(Heard::End(Vec::new(), None))
 }
 
+/// Whether something it has said is still in the kernel.
+pub(crate) fn has_unread(id: Id) -> bool {
+    with(id, |line| rustix::io::ioctl_fionread(&line.socket).is_ok_and(|bytes| bytes > 0)).unwrap_or(false)
+}
+
 /// Reads everything that was said before a death.
 pub(crate) fn last_words(id: Id) -> Vec<Packet> {
     let mut words = Vec::new();

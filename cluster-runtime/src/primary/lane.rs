@@ -43,6 +43,8 @@ struct Lane {
     rx: OwnedFd,
     /// The worker has said that it has no room.
     full: bool,
+    /// Nothing was heard of its worker for long.
+    silent: bool,
     /// The kernel's queue is full; we wait for it to become writable.
     crowded: bool,
     /// The kernel is short of something that no event tells of; to be tried again then.
@@ -112,9 +114,9 @@ impl Lanes {
         let theirs = rx.try_clone()?;
         self.last += 1;
         let id = LaneId(self.last);
-        let (full, crowded, ended) = (false, false, false);
-        let lane =
-            Lane { worker, slot, listeners, tx, rx, full, crowded, rest_until: None, ended, left: Left::No };
+        let (full, silent, crowded, ended) = (false, false, false, false);
+        let (rest_until, left) = (None, Left::No);
+        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))
@@ -128,7 +130,7 @@ impl Lanes {
     /// Whether connections of this listener are turned away now: each worker that is up has as many as it may. One whose
     /// lane holds as much as the kernel lets it has far more than that.
     pub(crate) fn is_overloaded(&self, listener: ListenerId) -> bool {
-        let serves = |lane: &&Lane| !lane.ended && lane.listeners.contains(&listener);
+        let serves = |lane: &&Lane| !lane.ended && !lane.silent && lane.listeners.contains(&listener);
         let mut serving = self.lanes.values().filter(serves).peekable();
         self.overload == Overload::Refuse
             && !self.limitless
@@ -216,6 +218,21 @@ impl Lanes {
         }
     }
 
+    /// A worker is suspected to have stalled: what it has not read is for others. Or it is trusted again.
+    pub(crate) fn suspect(&mut self, worker: Id, silent: bool) {
+        for id in self.ids_of(worker) {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.silent = silent;
+            }
+            self.sort(id);
+        }
+    }
+
+    /// Whether a worker is to read from this lane, and it is its own.
+    pub(crate) fn is_read(&self, worker: Id, id: LaneId) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| lane.worker == worker && !lane.ended)
+    }
+
     /// Ends a lane: its worker reads what is on it, and then its end. What others have room for goes to them.
     pub(crate) fn end(&mut self, worker: Id, id: LaneId) {
         let Some(lane) = self.of(worker, id) else { return };
@@ -249,9 +266,13 @@ impl Lanes {
     /// limit.
     pub(crate) fn disregard_limits(&mut self) {
         self.limitless = true;
+        let trusted = self.lanes.values().filter(|lane| !lane.ended && !lane.silent);
+        let trusted: BTreeSet<_> = trusted.flat_map(|lane| lane.listeners.iter().copied()).collect();
         for id in self.lanes.keys().copied().collect::<Vec<_>>() {
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.full = false;
+                // Where there is nobody else it may yet read: its drain has a deadline, too.
+                lane.silent &= lane.listeners.iter().all(|listener| trusted.contains(listener));
             }
             self.sort(id);
         }
@@ -278,7 +299,7 @@ impl Lanes {
         if self.read_back_at.is_some() || !self.stirred {
             return None;
         }
-        let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.left != Left::No);
+        let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.silent || lane.left != Left::No);
         for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(lane) = self.lanes.get(&id) else { continue };
             let forsaken = lane.left == Left::Gone && lane.listeners.is_empty();
@@ -347,7 +368,7 @@ impl Lanes {
     fn sort(&mut self, id: LaneId) {
         self.stirred = true;
         let Some(lane) = self.lanes.get(&id) else { return };
-        let ready = !(lane.full || lane.crowded || lane.ended || lane.rest_until.is_some());
+        let ready = !(lane.full || lane.silent || lane.crowded || lane.ended || lane.rest_until.is_some());
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
             let ring = &mut self.rings.entry(*listener).or_default().ready;

@@ -10,9 +10,9 @@ use super::slot::Id;
 use crate::config::Settings;
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, Key, Kind, ListenerId, Site};
-use crate::sys::inherited;
 use crate::sys::socket::{self, Manner};
 use crate::sys::socket_file::SocketFile;
+use crate::sys::{activation, inherited};
 
 pub(crate) mod saved;
 
@@ -97,9 +97,10 @@ impl Listeners {
                     let told = |error: io::Error| {
                         io::Error::new(error.kind(), format!("listening on {address}: {error}"))
                     };
-                    let bound = self.open(key, socket::BACKLOG).map_err(told)?;
+                    let (bound, new) = self.open(key, socket::BACKLOG).map_err(told)?;
                     let id = bound.listener;
-                    all.push(bound);
+                    // Two of them may be one that the program was given.
+                    all.extend(new.then_some(bound));
                     id
                 }
             };
@@ -134,9 +135,9 @@ impl Listeners {
             return Err(settings.forbid(address));
         }
         self.has_room()?;
-        let bound = self.open(key, backlog)?;
-        self.hold(bound.listener, who);
-        Ok((bound, true))
+        let found = self.open(key, backlog)?;
+        self.hold(found.0.listener, who);
+        Ok(found)
     }
 
     /// Takes over a socket that a worker has, or finds the one it is: workers that were started with one
@@ -147,10 +148,8 @@ impl Listeners {
     }
 
     fn take_over(&mut self, who: Who, socket: OwnedFd) -> io::Result<Found> {
-        let identity = socket::identity(&socket)?;
-        let known = self.listeners.iter().find(|(_, listener)| listener.identity == identity);
-        if let Some((id, _)) = known {
-            return self.found(*id, who);
+        if let Some(known) = self.known(&socket)? {
+            return self.found(known.listener, who);
         }
         self.has_room()?;
         let bound = self.insert(socket, None, true)?;
@@ -167,26 +166,49 @@ impl Listeners {
         }
     }
 
-    fn open(&mut self, key: Key, backlog: u32) -> io::Result<BoundTo> {
+    /// The listener that has this very socket.
+    fn known(&self, socket: &OwnedFd) -> io::Result<Option<BoundTo>> {
+        let identity = socket::identity(socket)?;
+        let known = self.listeners.iter().find(|(_, listener)| listener.identity == identity);
+        Ok(known.map(|(id, listener)| BoundTo { listener: *id, address: listener.address.clone() }))
+    }
+
+    /// A socket that the program was started with: others may have it, so its file is not ours to remove.
+    fn open_given(&mut self, key: Key, socket: OwnedFd) -> io::Result<Found> {
+        match key.site.kind() {
+            Kind::Stream => socket::prepare_adopted(&socket)?,
+            Kind::Datagram => socket::prepare_adopted_udp(&socket)?,
+        }
+        // By its name, by its number and by its address it is the same.
+        let found = match self.known(&socket)? {
+            Some(bound) => (bound, false),
+            None => (self.insert(socket, None, true)?, true),
+        };
+        self.keys.insert(key, found.0.listener);
+        Ok(found)
+    }
+
+    fn open(&mut self, key: Key, backlog: u32) -> io::Result<Found> {
         let manner = Manner { ipv6_only: key.ipv6_only, reuse_port: false };
+        let given = match &key.site {
+            Site::Address(address) => activation::at(address)?,
+            Site::Activated(name, kind) => Some(activation::called(name, *kind == Kind::Stream)?),
+            Site::Inherited(number, _) => Some(inherited::duplicate(*number)?),
+        };
+        if let Some(socket) = given {
+            return self.open_given(key, socket);
+        }
         let (socket, file) = match &key.site {
             Site::Address(Address::Tcp(address)) => (socket::listen_tcp(*address, backlog, manner)?, None),
             Site::Address(Address::Udp(address)) => (socket::bind_udp(*address, manner)?, None),
             Site::Address(Address::Unix(path)) => SocketFile::listen(path, backlog, key.mode)?,
-            Site::Inherited(number, kind) => {
-                let socket = inherited::duplicate(*number)?;
-                match kind {
-                    Kind::Stream => socket::prepare_adopted(&socket)?,
-                    Kind::Datagram => socket::prepare_adopted_udp(&socket)?,
-                }
-                let bound = self.insert(socket, None, true)?;
-                self.keys.insert(key, bound.listener);
-                return Ok(bound);
+            Site::Inherited(..) | Site::Activated(..) => {
+                return Err(io::Error::from_raw_os_error(libc::EBADF));
             }
         };
         let bound = self.insert(socket, file, false)?;
         self.keys.insert(key, bound.listener);
-        Ok(bound)
+        Ok((bound, true))
     }
 
     /// A worker gives one up.

@@ -13,11 +13,13 @@ use self::callback::Primary;
 use self::cradle::Cradle;
 use self::lane::Lanes;
 use self::listen::Listeners;
+use self::notify::Notify;
 use self::nurseries::Nurseries;
 use self::output::{Ends, Outputs};
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
+use self::strangers::Strangers;
 use self::upgrading::Upgrading;
 use crate::config::{Settings, Spawn};
 use crate::event::Signal;
@@ -29,6 +31,7 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::pidfd::Child;
 use crate::sys::program;
 use crate::sys::signal::Signals;
+use crate::sys::{activation, process};
 
 mod accept;
 pub(crate) mod adopt;
@@ -40,12 +43,15 @@ mod cradle;
 mod deaths;
 pub(crate) mod desk;
 mod generations;
+mod health;
 mod hear;
+mod heart;
 mod hub;
 mod lane;
 mod leave;
 pub(crate) mod lines;
 mod listen;
+mod notify;
 mod nurseries;
 mod nursery;
 mod outlet;
@@ -53,16 +59,22 @@ pub(crate) mod output;
 mod own;
 pub(crate) mod parts;
 mod pick;
+mod recycle;
 mod relay;
 mod reload;
 pub(crate) mod saved;
+mod scale;
 mod slot;
 mod source;
+pub(crate) mod status;
 pub(crate) mod step;
 mod stop;
+mod strangers;
 mod supervise;
+mod threads;
 mod upgrade;
 mod upgrading;
+mod words;
 
 /// What a nursery runs before it forks.
 pub(crate) type Preload = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -126,6 +138,8 @@ struct Kernel {
     epoll: Epoll,
     signals: Signals,
     outputs: Outputs,
+    /// Whether orphans of others become this process's children.
+    adopts: bool,
 }
 
 /// Everything the primary holds.
@@ -153,15 +167,28 @@ pub(crate) struct Loop {
     forks: BTreeMap<usize, Fork>,
     /// That there are other threads has been told.
     told_threads: bool,
+    notify: Notify,
+    strangers: Strangers,
     upgrading: Upgrading,
     /// In a new image, until it has begun: it has taken over from another, or can't.
     resuming: Option<Result<(), String>>,
     /// Left by that other, to be ended.
     leavers: Vec<Child>,
+    /// That workers are another user's, and can't be sent signals.
+    told_signals: bool,
 }
 
 /// The signals that the primary lives by.
-const OWN_SIGNALS: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR2];
+const OWN_SIGNALS: [Signal; 8] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::HUP,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::TTIN,
+    Signal::TTOU,
+];
 
 impl Loop {
     pub(crate) fn new(
@@ -173,12 +200,13 @@ impl Loop {
     ) -> io::Result<Loop> {
         let upgrading = Upgrading::new(program::path()?, None);
         let epoll = Epoll::new()?;
-        let own = OWN_SIGNALS.into_iter().chain(callbacks.signals());
+        let adopts = process::adopts_orphans()?;
+        let own = OWN_SIGNALS.into_iter().chain(adopts.then_some(Signal::CHLD)).chain(callbacks.signals());
         let signals = Signals::watch(own.map(Signal::as_raw))?;
         epoll.add(&signals, Source::Signals.name(), Interest::Read)?;
         let outputs = Outputs::new(settings.output)?;
         let fleet = Fleet::new(Rules::of(&settings), ids);
-        let kernel = Kernel { epoll, signals, outputs };
+        let kernel = Kernel { epoll, signals, outputs, adopts };
         Ok(Loop::of(settings, callbacks, preloads, credentials, fleet, kernel, upgrading))
     }
 
@@ -188,7 +216,7 @@ impl Loop {
         preloads: Option<Preloads>,
         credentials: Option<Credentials>,
         fleet: Fleet,
-        Kernel { epoll, signals, outputs }: Kernel,
+        Kernel { epoll, signals, outputs, adopts }: Kernel,
         upgrading: Upgrading,
     ) -> Loop {
         Loop {
@@ -211,6 +239,9 @@ impl Loop {
             credentials,
             forks: BTreeMap::new(),
             told_threads: false,
+            told_signals: false,
+            notify: Notify::from_environment(Instant::now()),
+            strangers: Strangers::new(adopts, Instant::now()),
             upgrading,
             resuming: None,
             leavers: Vec::new(),
@@ -225,6 +256,8 @@ impl Loop {
         }
         loop {
             self.obey()?;
+            let now = Instant::now();
+            self.tell_service_manager(now);
             if self.fleet.awaits_quiet() {
                 self.fall_silent()?;
                 self.step(Input::Quiet)?;
@@ -232,10 +265,10 @@ impl Loop {
             if let Some(ending) = self.ending() {
                 return Ok(ending);
             }
-            let now = Instant::now();
             self.close_abandoned(now);
             self.move_connections(now);
             self.door.arm(&self.listeners, &self.lanes, &self.epoll, now)?;
+            self.outputs.hand_over();
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
             self.outputs.arm(&self.epoll)?;
             let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
@@ -280,6 +313,7 @@ impl Loop {
             report::error(format_args!("giving up the handlers of signals: {error}"));
         }
         std::mem::forget(self.callbacks);
+        activation::leave();
         own::leave();
         ask::forget();
         hub::close_all();
@@ -290,17 +324,19 @@ impl Loop {
     /// In the primary: puts everything back as it was, so that the program may go on, or start again. Whoever is
     /// left, because the loop could not go on, is ended.
     pub(crate) fn close(mut self) -> io::Result<()> {
+        // Whoever can't be ended keeps nobody else, and hears of the end by its channel.
+        let mut ended = Ok(());
         for child in self.children.values() {
-            child.end_now()?;
+            ended = ended.and(child.end_now());
         }
-        self.nurseries.end_now()?;
+        ended = ended.and(self.nurseries.end_now());
         self.listeners.close();
         ask::end();
         self.outputs.finish();
         hub::close_all();
         own::clear();
         desk::close();
-        self.signals.restore()
+        ended.and(self.signals.restore())
     }
 
     /// Does what callbacks have asked for.
@@ -331,14 +367,29 @@ impl Loop {
             match effect {
                 Effect::Spawn { id, slot, generation } => self.spawn(id, slot, generation)?,
                 Effect::Drain { id } => self.drain(id),
+                Effect::Foretell { id } => hub::tell(id, &ToWorker::Stopping, None),
                 Effect::Signal { id, signal } => self.signal(id, signal),
                 Effect::Publish(event) => self.publish(event),
+                Effect::Found(id, finding) => self.found(id, finding),
                 Effect::StopListening => self.stop_listening()?,
                 Effect::Throttled { slot, delay } => report::warn(format_args!(
                     "slot {slot} is filled again in {delay:.1?}: its workers die before they have served"
                 )),
                 Effect::Reloading { generation } => self.reloading(generation)?,
                 Effect::Reloaded(outcome) => self.reloaded(&outcome)?,
+                Effect::Recycling { id, by, why } => {
+                    report::info(format_args!("worker {} {why}: worker {} takes its place", id.0, by.0));
+                }
+                Effect::NotRecycled { id, delay } => report::warn(format_args!(
+                    "worker {} serves on, since the one for its place did not come up: another is tried in {delay:.1?}",
+                    id.0
+                )),
+                Effect::Scaled { from, to } if from == to => {
+                    report::info(format_args!("scaling to {to} workers: there are as many already"));
+                }
+                Effect::Scaled { from, to } => {
+                    report::info(format_args!("scaling from {from} to {to} workers"));
+                }
                 Effect::NotToBe { id } => self.not_to_be(id)?,
                 Effect::Check => self.check()?,
                 Effect::Exec => self.execute()?,
@@ -354,7 +405,7 @@ impl Loop {
     }
 
     fn drain(&mut self, id: Id) {
-        let within = self.settings.drain_timeout;
+        let within = self.fleet.time_to_drain(id);
         hub::tell(
             id,
             &ToWorker::Drain { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) },
@@ -362,14 +413,6 @@ impl Loop {
         );
         if !self.door.is_closing() {
             self.lanes.end_all(id);
-        }
-    }
-
-    fn signal(&self, id: Id, signal: Signal) {
-        if let Some(child) = self.children.get(&id)
-            && let Err(error) = child.signal(signal.as_raw())
-        {
-            report::error(format_args!("sending {signal} to worker {}: {error}", id.0));
         }
     }
 
@@ -405,13 +448,26 @@ impl Loop {
                 Signal::QUIT => Input::StopNow { signal },
                 Signal::HUP => Input::Reload,
                 Signal::USR2 => Input::Upgrade,
+                Signal::CHLD => {
+                    self.strangers.stir(Instant::now());
+                    continue;
+                }
+                Signal::USR1 => {
+                    status::status().inspect(|status| report::block(format_args!("{status}")));
+                    continue;
+                }
+                Signal::TTIN | Signal::TTOU => match self.scaled_by(signal) {
+                    Some(workers) => Input::Scale { workers },
+                    None => continue,
+                },
                 _ => continue,
             };
-            match signal {
-                Signal::HUP => self.tell_reload(),
-                Signal::USR2 => {
-                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"))
+            match input {
+                Input::Reload => self.tell_reload(),
+                Input::Upgrade => {
+                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"));
                 }
+                Input::Scale { .. } => {}
                 _ => self.tell_stop(signal),
             }
             self.step(input)?;
@@ -423,9 +479,15 @@ impl Loop {
         let workers = self.fleet.members().count();
         if signal == Signal::QUIT || self.fleet.was_signalled() {
             report::warn(format_args!("{signal}: stopping now, {workers} workers are killed"));
-        } else {
-            let within = self.settings.drain_timeout;
+            return;
+        }
+        let (within, first) = (self.settings.drain_timeout, self.settings.pre_drain);
+        if first.is_zero() || self.fleet.is_told_to_stop() || !self.fleet.has_served() {
             report::info(format_args!("{signal}: stopping, {workers} workers have {within:?} to finish"));
+        } else {
+            report::info(format_args!(
+                "{signal}: stopping in {first:?}; then {workers} workers have {within:?} to finish"
+            ));
         }
     }
 
@@ -434,8 +496,10 @@ impl Loop {
         self.callbacks.run_timers(now);
         ask::tick(now);
         self.lanes.tick(now);
+        self.look_at_strangers(now);
         self.release_all_held(now)?;
         self.tick_nurseries(now)?;
+        self.hear_the_silent(now)?;
         if self.fleet.deadline().is_some_and(|deadline| deadline <= now) {
             return self.step(Input::Tick);
         }
@@ -446,9 +510,10 @@ impl Loop {
         let own = [self.fleet.deadline(), self.nurseries.deadline(), self.callbacks.deadline()];
         let own = own.into_iter().chain([ask::deadline(), hub::deadline(Instant::now())]);
         let way = [self.door.deadline(), self.lanes.deadline()];
+        let outside = [self.notify.deadline(), self.strangers.deadline()];
         // At a stop all are closed together, and nobody looks at who has a use for them.
         let listeners = self.listeners.deadline().filter(|_| !self.fleet.is_stopping());
         let listening = [self.held.deadline(), listeners];
-        own.chain(way).chain(listening).flatten().min()
+        own.chain(way).chain(listening).chain(outside).flatten().min()
     }
 }

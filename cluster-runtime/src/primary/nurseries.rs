@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::nursery::Nursery;
 use super::slot::Id;
+use crate::sys::pidfd::Child;
 
 /// By generation.
 #[derive(Debug, Default)]
@@ -32,13 +32,22 @@ impl Nurseries {
     }
 
     /// Those that have not ended.
-    pub(super) fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Child> {
         self.0.values().filter_map(Nursery::process)
     }
 
     /// Whether there is none for this generation, and none is to come.
     pub(super) fn are_idle(&self, generation: u64) -> bool {
         self.0.get(&generation).is_none_or(Nursery::is_idle)
+    }
+
+    /// Whether one may just have given birth to a worker of which we do not know yet.
+    pub(super) fn are_at_work(&self) -> bool {
+        self.0.values().any(Nursery::is_at_work)
+    }
+
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.0.values().filter_map(Nursery::pid)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -61,7 +70,11 @@ impl Nurseries {
 
     /// Ends all of them at once, and waits for that.
     pub(super) fn end_now(&self) -> io::Result<()> {
-        self.0.values().try_for_each(Nursery::end_now)
+        let mut ended = Ok(());
+        for nursery in self.0.values() {
+            ended = ended.and(nursery.end_now());
+        }
+        ended
     }
 
     pub(super) fn are_gone(&self) -> bool {

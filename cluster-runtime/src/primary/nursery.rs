@@ -11,9 +11,9 @@
 //! children: they outlive it, and their status reaches the primary when it is gone. A dead nursery is replaced,
 //! and what it was asked for and had not done is asked of the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Newborn;
@@ -49,6 +49,7 @@ pub(crate) enum Answer {
     Failed {
         why: String,
     },
+    /// Said by the worker itself before anything else, and by the nursery: one of them may be killed before it can.
     Born {
         id: u64,
         pid: u32,
@@ -80,6 +81,8 @@ pub(crate) struct Nursery {
     process: Option<Process>,
     /// Births asked for and not yet answered; the worker's end of its channel stays with us until then.
     births: BTreeMap<Id, Asked>,
+    /// Of whose birth one has told, the nursery or the worker; the other is to be passed over: the pid may be a stranger's by then.
+    half_told: BTreeSet<Id>,
     streak: Streak,
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
@@ -114,8 +117,10 @@ struct Process {
     late: bool,
     /// Why preload failed.
     words: Option<String>,
-    /// It has closed its end of the socket.
+    /// It has closed its end of the socket, and so has every worker that it has made: each has said that it is born, or is gone.
     deaf_since: Option<Instant>,
+    /// It is gone; a worker that it has made may not have said so yet.
+    ended: Option<Instant>,
     /// Its socket is in the epoll set.
     heard: bool,
 }
@@ -132,6 +137,7 @@ impl Nursery {
             generation,
             process: None,
             births: BTreeMap::new(),
+            half_told: BTreeSet::new(),
             streak: Streak::default(),
             start_at: None,
             was_ready: false,
@@ -159,6 +165,7 @@ impl Nursery {
                     late,
                     words: None,
                     deaf_since: None,
+                    ended: None,
                     heard: false,
                 });
                 Ok(Start::Primary)
@@ -190,7 +197,42 @@ impl Nursery {
         if std::mem::take(&mut process.heard) {
             epoll.remove(&process.socket)?;
         }
-        epoll.remove(&process.child)
+        match process.ended {
+            Some(_) => Ok(()),
+            None => epoll.remove(&process.child),
+        }
+    }
+
+    /// It has ended, or its socket has. Whether it is to be left alone still: a worker that it has made has that socket until
+    /// it has said that it is born, and whoever asked for it again now would have it twice.
+    pub(crate) fn awaits_newborns(&mut self, epoll: &Epoll, now: Instant) -> io::Result<bool> {
+        let Some(process) = &mut self.process else { return Ok(false) };
+        if process.deaf_since.is_some() {
+            return Ok(false);
+        }
+        if process.ended.is_none() {
+            process.ended = Some(now);
+            process.ready = false;
+            // It stays readable.
+            epoll.remove(&process.child)?;
+        }
+        Ok(process.ended.is_some_and(|ended| now < ended + END_WITHIN))
+    }
+
+    /// Whether it has ended, and who it has made, too.
+    pub(crate) fn is_to_be_reaped(&self, now: Instant) -> bool {
+        self.process.as_ref().is_some_and(|process| {
+            process.ended.is_some_and(|ended| process.deaf_since.is_some() || ended + END_WITHIN <= now)
+        })
+    }
+
+    /// It can't be heard: it is ended at once.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(process) = self.process.take()
+            && let Err(error) = process.child.end_now()
+        {
+            report::error(format_args!("ending the nursery: {error}"));
+        }
     }
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
@@ -230,6 +272,10 @@ impl Nursery {
             }
             Answer::Failed { why } => process.words = Some(why.clone()),
             Answer::Born { id, .. } => {
+                if self.half_told.remove(&Id(*id)) {
+                    return self.hear(now);
+                }
+                self.half_told.insert(Id(*id));
                 self.streak.reset();
                 self.births.remove(&Id(*id));
             }
@@ -320,6 +366,7 @@ impl Nursery {
             Err(error) => (format!("is lost: {error}"), 1),
         };
         self.process = None;
+        self.half_told.clear();
         if stopping || self.is_retired() {
             return Some(Ok(told));
         }
@@ -333,6 +380,9 @@ impl Nursery {
     /// When it is to be started, or has taken too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = self.process.as_ref().filter(|process| !process.late).and_then(|process| {
+            if let Some(ended) = process.ended {
+                return Some(ended + END_WITHIN);
+            }
             if self.retired.is_some() {
                 return self.retired;
             }
@@ -357,7 +407,7 @@ impl Nursery {
             return true;
         }
         if self.deadline().is_some_and(|deadline| deadline <= now)
-            && let Some(process) = &mut self.process
+            && let Some(process) = self.process.as_mut().filter(|process| process.ended.is_none())
         {
             process.late = true;
             process.kill();
@@ -388,9 +438,17 @@ impl Nursery {
         self.process.is_none()
     }
 
-    /// Its pidfd.
-    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref().map(|process| process.child.as_fd())
+    /// Whether it was asked for a worker, and has not answered.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.births.values().any(|asked| asked.told.is_some())
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.child.pid())
+    }
+
+    pub(crate) fn process(&self) -> Option<&Child> {
+        self.process.as_ref().map(|process| &process.child)
     }
 
     /// Whether there is none, and none is to come.

@@ -72,6 +72,17 @@ impl Outlets {
         Ok(Outlets { outlets })
     }
 
+    /// Standard error alone.
+    pub(super) fn of_stderr() -> io::Result<Outlets> {
+        let err = Outlet::new(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")?;
+        Ok(Outlets { outlets: vec![err] })
+    }
+
+    /// Whether all is written.
+    pub(super) fn is_empty(&self, stream: Stream) -> bool {
+        self.outlets[self.index(stream)].left() == 0
+    }
+
     fn index(&self, stream: Stream) -> usize {
         match stream {
             Stream::Stdout => 0,
@@ -86,7 +97,9 @@ impl Outlets {
 
     /// Writes on what an image before this one had begun: half a line, maybe, so before anything else.
     pub(super) fn go_on(&mut self, waiting: impl IntoIterator<Item = Vec<u8>>) {
-        for (outlet, bytes) in self.outlets.iter_mut().zip(waiting) {
+        // From the last on: that is standard error, and may be the only one.
+        let waiting: Vec<_> = waiting.into_iter().collect();
+        for (outlet, bytes) in self.outlets.iter_mut().rev().zip(waiting.into_iter().rev()) {
             outlet.waiting = bytes;
         }
     }

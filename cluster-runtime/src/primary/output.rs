@@ -3,19 +3,28 @@
 //!
 //! A worker that floods is held up by its own full pipe: each is read once a turn, and not at all while the primary's own
 //! output takes nothing.
+//!
+//! Where it goes where the primary's goes, a worker that is to replace another still has a pipe for its standard error until it
+//! is ready, so that it is known what it said if it never is. Then it is given the primary's own, and passes on itself what is
+//! still in the pipe (`worker/stderr.rs`): so nothing comes out of order. The pipe stays: a process that the worker has started may have it, too.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{self, PipeReader, Read, pipe};
-use std::os::fd::OwnedFd;
+use std::io::{self, IsTerminal, PipeReader, Read, pipe};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
 
 use super::desk::Worker;
 use super::lines::{Line, Lines, Stream};
 use super::outlet::Outlets;
 use super::slot::Id;
 use super::source::Source;
-use super::{Loop, desk};
+use super::words::Tail;
+use super::{Loop, desk, hub};
 use crate::config::Output;
+use crate::ipc::message::ToWorker;
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 
@@ -23,6 +32,9 @@ pub(crate) mod saved;
 
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;
+
+/// The same of what is passed on as it comes: all that a pipe can hold, so that what was written at once is not cut.
+const ALL: usize = 64 * 1024;
 
 /// What a worker has for its standard output and error.
 #[derive(Debug)]
@@ -44,6 +56,8 @@ impl Ends {
 pub(super) struct Outputs {
     mode: Output,
     taps: BTreeMap<(Id, Stream), Tap>,
+    /// What each said last to its standard error, while it lives and we read it.
+    tails: BTreeMap<Id, Tail>,
     outlets: Option<Outlets>,
 }
 
@@ -55,17 +69,42 @@ struct Tap {
     wanted: bool,
     /// In the epoll set.
     heard: bool,
+    /// Nothing where it is cut into lines; else it is passed on as it comes.
+    watch: Option<Watch>,
+}
+
+/// How far a worker has come to print by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Watch {
+    /// The inode is its pipe's.
+    Unready(u64),
+    /// It is to be told as soon as all that was read is written.
+    Ready(u64),
+    /// It was, and passes on what is in the pipe: nobody else reads it now.
+    Told,
+    /// It does.
+    Over,
 }
 
 impl Outputs {
     pub(super) fn new(mode: Output) -> io::Result<Outputs> {
         let outlets = if mode == Output::Tagged { Some(Outlets::open()?) } else { None };
-        Ok(Outputs { mode, taps: BTreeMap::new(), outlets })
+        Ok(Outputs { mode, taps: BTreeMap::new(), tails: BTreeMap::new(), outlets })
     }
 
-    /// Makes what a worker that is to be born prints to.
-    pub(super) fn open(&mut self, id: Id) -> io::Result<Option<Ends>> {
+    /// Makes what a worker that is to be born prints to; `beside` one whose place it is to take.
+    pub(super) fn open(&mut self, id: Id, beside: bool) -> io::Result<Option<Ends>> {
         match self.mode {
+            // A terminal makes programs print in another way than a pipe does.
+            Output::Inherit if beside && !io::stderr().is_terminal() => {
+                Ok(self.watch(id).unwrap_or_else(|error| {
+                    report::warn(format_args!(
+                        "if worker {} fails, what it says is not told again: {error}",
+                        id.0
+                    ));
+                    None
+                }))
+            }
             Output::Inherit => Ok(None),
             Output::Null => {
                 let null = || OpenOptions::new().write(true).open("/dev/null").map(OwnedFd::from);
@@ -76,11 +115,64 @@ impl Outputs {
                 for (stream, pipe) in [(Stream::Stdout, out), (Stream::Stderr, err)] {
                     // Only this end: a worker that prints too much is to wait.
                     rustix::io::ioctl_fionbio(&pipe, true)?;
-                    let tap = Tap { pipe, lines: Lines::default(), wanted: false, heard: false };
+                    let (wanted, heard) = (false, false);
+                    let tap = Tap { pipe, lines: Lines::default(), wanted, heard, watch: None };
                     self.taps.insert((id, stream), tap);
                 }
+                self.tails.insert(id, Tail::default());
                 Ok(Some(Ends { out: their_out.into(), err: their_err.into() }))
             }
+        }
+    }
+
+    fn watch(&mut self, id: Id) -> io::Result<Option<Ends>> {
+        let out = io::stdout().as_fd().try_clone_to_owned()?;
+        let (pipe, theirs) = pipe()?;
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        // Both ends in one: so that it is never one that nobody reads, which would kill whoever writes when we are gone.
+        let path = format!("/proc/self/fd/{}", theirs.as_raw_fd());
+        let err = OpenOptions::new().read(true).write(true).open(path)?;
+        if self.outlets.is_none() {
+            self.outlets = Some(Outlets::of_stderr()?);
+        }
+        let (lines, wanted, heard) = (Lines::default(), false, false);
+        let watch = Some(Watch::Unready(err.metadata()?.ino()));
+        self.taps.insert((id, Stream::Stderr), Tap { pipe, lines, wanted, heard, watch });
+        self.tails.insert(id, Tail::default());
+        Ok(Some(Ends { out, err: err.into() }))
+    }
+
+    /// It is ready, and may print by itself.
+    pub(super) fn ready(&mut self, id: Id) {
+        let watch = self.taps.get_mut(&(id, Stream::Stderr)).and_then(|tap| tap.watch.as_mut());
+        if let Some(watch) = watch
+            && let Watch::Unready(pipe) = *watch
+        {
+            *watch = Watch::Ready(pipe);
+        }
+    }
+
+    /// Tells those that may, once nothing of theirs waits here.
+    pub(super) fn hand_over(&mut self) {
+        if self.outlets.as_ref().is_none_or(|outlets| !outlets.is_empty(Stream::Stderr)) {
+            return;
+        }
+        for ((id, _), tap) in &mut self.taps {
+            // Where descriptors are short, it goes on as it is until they are not.
+            if let Some(Watch::Ready(pipe)) = tap.watch
+                && let Ok(own) = io::stderr().as_fd().try_clone_to_owned()
+            {
+                hub::tell(*id, &ToWorker::Stderr { pipe }, Some(own));
+                tap.watch = Some(Watch::Told);
+            }
+        }
+    }
+
+    /// It prints by itself, or will not; what still comes is of others.
+    pub(super) fn handed_over(&mut self, id: Id) {
+        if let Some(Tap { watch: Some(watch @ Watch::Told), .. }) = self.taps.get_mut(&(id, Stream::Stderr)) {
+            *watch = Watch::Over;
+            self.tails.remove(&id);
         }
     }
 
@@ -100,7 +192,7 @@ impl Outputs {
     pub(super) fn arm(&mut self, epoll: &Epoll) -> io::Result<()> {
         for ((id, stream), tap) in &mut self.taps {
             let full = self.outlets.as_ref().is_some_and(|outlets| outlets.is_full(*stream));
-            let wanted = tap.wanted && !full;
+            let wanted = tap.wanted && !full && tap.watch != Some(Watch::Told);
             if wanted == tap.heard {
                 continue;
             }
@@ -110,7 +202,13 @@ impl Outputs {
             }
             tap.heard = wanted;
         }
-        self.outlets.as_mut().map_or(Ok(()), |outlets| outlets.arm(epoll))
+        if let Some(outlets) = &mut self.outlets {
+            outlets.arm(epoll)?;
+            if self.mode == Output::Inherit && self.taps.is_empty() && outlets.is_empty(Stream::Stderr) {
+                self.outlets = None;
+            }
+        }
+        Ok(())
     }
 
     /// Looks once at what it has printed.
@@ -119,7 +217,7 @@ impl Outputs {
             return Ok(Vec::new());
         }
         let Some(tap) = self.taps.get_mut(&(id, stream)) else { return Ok(Vec::new()) };
-        let (mut lines, more) = tap.read(stream, READ);
+        let (mut lines, more) = tap.read(stream, tap.most(), self.tails.get_mut(&id), self.outlets.as_mut());
         if !more {
             lines.extend(tap.lines.end(stream));
             // It has closed it, and goes on without.
@@ -128,21 +226,28 @@ impl Outputs {
         Ok(lines)
     }
 
-    /// All that is in its pipes: it is dead. A process that it started may print on, and is not waited for.
-    fn last_words(&mut self, id: Id, epoll: &Epoll) -> io::Result<Vec<Line>> {
+    /// All that is in its pipes: it is dead; and what it said last. A process that it started may print on, and is not
+    /// waited for.
+    fn last_words(&mut self, id: Id, epoll: &Epoll) -> io::Result<(Vec<Line>, String)> {
         let mut lines = Vec::new();
-        for (stream, tap) in self.of(id) {
+        let Outputs { taps, tails, outlets, .. } = self;
+        for ((_, stream), tap) in taps.range_mut((id, Stream::Stdout)..=(id, Stream::Stderr)) {
+            let stream = *stream;
             let mut left = usize::try_from(rustix::io::ioctl_fionread(&tap.pipe)?).unwrap_or(usize::MAX);
             while left > 0 {
-                let most = left.min(READ);
-                let (read, more) = tap.read(stream, most);
+                let most = left.min(tap.most());
+                let (read, more) = tap.read(stream, most, tails.get_mut(&id), outlets.as_mut());
                 lines.extend(read);
                 left = if more { left - most } else { 0 };
             }
             lines.extend(tap.lines.end(stream));
+            tap.watch = tap.watch.map(|_| Watch::Over);
         }
-        self.close(id, epoll)?;
-        Ok(lines)
+        let said = self.tails.remove(&id).map(|tail| tail.text()).unwrap_or_default();
+        if self.mode != Output::Inherit {
+            self.close(id, epoll)?;
+        }
+        Ok((lines, said))
     }
 
     fn hang_up(&mut self, id: Id, stream: Stream, epoll: &Epoll) -> io::Result<()> {
@@ -154,6 +259,7 @@ impl Outputs {
 
     /// Listens to it no more.
     pub(super) fn close(&mut self, id: Id, epoll: &Epoll) -> io::Result<()> {
+        self.tails.remove(&id);
         self.hang_up(id, Stream::Stdout, epoll)?;
         self.hang_up(id, Stream::Stderr, epoll)
     }
@@ -185,11 +291,36 @@ impl Outputs {
 }
 
 impl Tap {
+    /// How many bytes to read at a time.
+    fn most(&self) -> usize {
+        if self.watch.is_some() { ALL } else { READ }
+    }
+
     /// Reads at most `most`; false at its end.
-    fn read(&mut self, stream: Stream, most: usize) -> (Vec<Line>, bool) {
-        let mut bytes = [0; READ];
-        match self.pipe.read(&mut bytes[..most]) {
-            Ok(read) => (self.lines.push(stream, &bytes[..read]), read > 0),
+    fn read(
+        &mut self,
+        stream: Stream,
+        most: usize,
+        tail: Option<&mut Tail>,
+        outlets: Option<&mut Outlets>,
+    ) -> (Vec<Line>, bool) {
+        let mut bytes = vec![0; most];
+        match self.pipe.read(&mut bytes) {
+            Ok(read) => {
+                let bytes = &bytes[..read];
+                if let Some(tail) = tail.filter(|_| stream == Stream::Stderr) {
+                    tail.push(bytes);
+                }
+                match (self.watch, outlets) {
+                    (None, _) => (self.lines.push(stream, bytes), read > 0),
+                    (Some(_), outlets) => {
+                        if let Some(outlets) = outlets {
+                            outlets.write(stream, bytes);
+                        }
+                        (Vec::new(), read > 0)
+                    }
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => (Vec::new(), true),
             Err(error) => {
                 report::error(format_args!("reading what a worker prints: {error}; it is read no more"));
@@ -206,15 +337,16 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn last_output(&mut self, id: Id) -> io::Result<()> {
-        let lines = self.outputs.last_words(id, &self.epoll)?;
+    /// Yields what it said last to its standard error, where we read it.
+    pub(super) fn last_output(&mut self, id: Id) -> io::Result<String> {
+        let (lines, said) = self.outputs.last_words(id, &self.epoll)?;
         self.printed(id, lines);
-        Ok(())
+        Ok(said)
     }
 
     fn printed(&mut self, id: Id, lines: Vec<Line>) {
-        let worker = desk::worker(id);
         for line in lines {
+            let worker = desk::worker(id);
             self.outputs.write(&worker, &line);
             self.callbacks.printed(&worker, &line);
         }

@@ -31,7 +31,7 @@ pub(crate) struct Parts {
     pub(crate) inherited: Vec<(RawFd, u64, u64)>,
     pub(crate) children: Vec<SavedChild>,
     /// Processes that are to end, and to be waited for.
-    pub(crate) leavers: Vec<Fd>,
+    pub(crate) leavers: Vec<Leaver>,
     pub(crate) lines: Vec<SavedLine>,
     pub(crate) lanes: SavedLanes,
     pub(crate) listeners: SavedListeners,
@@ -56,10 +56,21 @@ pub(crate) struct SavedChild {
     pub(crate) pidfd: Fd,
 }
 
+/// A process that is to end.
+#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Leaver {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: Fd,
+}
+
 impl Parts {
     /// Every descriptor that is left open for the next image, but for the state's own and that of the image to go back to.
     pub(crate) fn fds(&self) -> impl Iterator<Item = &Fd> {
-        let children = self.children.iter().map(|child| &child.pidfd).chain(&self.leavers);
+        let children = self
+            .children
+            .iter()
+            .map(|child| &child.pidfd)
+            .chain(self.leavers.iter().map(|leaver| &leaver.pidfd));
         let lines = self.lines.iter().flat_map(SavedLine::fds);
         let way = self.lanes.fds().chain(self.listeners.fds()).chain(self.door.fds());
         children.chain(lines).chain(way).chain(self.outputs.fds())
@@ -80,7 +91,11 @@ impl Loop {
             blocked: self.signals.before_by_number(),
             inherited: inherited::noted(),
             children: self.children.iter().map(child).collect(),
-            leavers: self.nurseries.processes().map(|child| Fd::of(&child)).collect(),
+            leavers: self
+                .nurseries
+                .processes()
+                .map(|child| Leaver { pid: child.pid(), pidfd: Fd::of(child) })
+                .collect(),
             lines: hub::saved::save(),
             lanes: self.lanes.save(),
             listeners: self.listeners.save(now),

@@ -8,12 +8,15 @@
 //! Until a replacement is ready the slot is its holder's, and supervision goes on as if there were no reload: so a
 //! failure has nothing to undo. The next slot does not wait until an old worker has drained, which takes as long as its
 //! clients like; so as to keep no more than one generation of those, the next *reload* does wait.
+//!
+//! How one comes beside another holds for `recycle.rs` too, which replaces workers without a reload.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::slot::{Id, Member};
-use super::step::{Effect, Fleet};
+use super::status::ReloadStatus;
+use super::step::{Effect, Fleet, Slot};
 use crate::event::Exit;
 use crate::reload::{Reload, ReloadFailure};
 
@@ -27,14 +30,14 @@ pub(super) struct Reloads {
     pub(super) running: Option<Running>,
     /// Asked for, and not begun.
     pub(super) wanted: bool,
+    /// Replacements that are not ready yet, by slot: those of the reload that runs, else those of workers that are worn.
+    pub(super) coming: BTreeMap<usize, Id>,
 }
 
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) generation: u64,
     pub(super) began: Instant,
-    /// Who is not ready yet, by slot.
-    pub(super) coming: BTreeMap<usize, Id>,
     pub(super) roll: Roll,
 }
 
@@ -50,19 +53,14 @@ pub(super) enum Roll {
 
 impl Default for Reloads {
     fn default() -> Reloads {
-        Reloads { current: 1, last: 1, running: None, wanted: false }
+        Reloads { current: 1, last: 1, running: None, wanted: false, coming: BTreeMap::new() }
     }
 }
 
 impl Reloads {
-    /// The generation of births that replace nobody.
-    pub(super) fn current(&self) -> u64 {
-        self.current
-    }
-
     /// Whether a replacement for whoever holds the slot is not ready yet.
     pub(super) fn is_coming_to(&self, slot: usize) -> bool {
-        self.running.as_ref().is_some_and(|running| running.coming.contains_key(&slot))
+        self.coming.contains_key(&slot)
     }
 
     /// The generation of the one that takes a dead worker's place: during a reload, its own.
@@ -83,6 +81,23 @@ impl Fleet {
         self.reloads.running.as_ref().map(|running| running.generation)
     }
 
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> Option<ReloadStatus> {
+        let running = self.reloads.running.as_ref()?;
+        let (generation, coming) = (running.generation, &self.reloads.coming);
+        let ready = |slot: &Slot| {
+            let holder = slot.holder.and_then(|id| self.members.get(&id));
+            holder.is_some_and(|holder| holder.generation == generation && holder.ready().is_some())
+        };
+        let left = |slot: &usize| !coming.contains_key(slot) && self.is_old(*slot, generation);
+        Some(ReloadStatus {
+            generation,
+            done: self.slots.iter().filter(|slot| ready(slot)).count(),
+            coming: coming.len(),
+            left: (0..self.slots.len()).filter(left).count(),
+        })
+    }
+
     /// Whose slot it is.
     pub(crate) fn holder(&self, slot: usize) -> Option<Id> {
         self.slots.get(slot)?.holder
@@ -94,8 +109,9 @@ impl Fleet {
 
     /// What is due: called at the end of each step, whatever happened in it.
     pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if self.is_stopping() {
+        if self.is_told_to_stop() {
             self.end_reload(Some(ReloadFailure::Stopped), now, out);
+            self.reloads.coming.clear();
             self.stop_upgrade(now, out);
             if std::mem::take(&mut self.reloads.wanted) {
                 self.reloads.last += 1;
@@ -136,8 +152,7 @@ impl Fleet {
         self.upgrades.come_next();
         reloads.last += 1;
         let generation = reloads.last;
-        let coming = BTreeMap::new();
-        reloads.running = Some(Running { generation, began: now, coming, roll: Roll::Reload });
+        reloads.running = Some(Running { generation, began: now, roll: Roll::Reload });
         out.push(Effect::Reloading { generation });
     }
 
@@ -149,45 +164,49 @@ impl Fleet {
         // The old image is kept until nobody of it is left.
         let old_image = |member: &Member| running.roll == Roll::Proving && !new(member);
         let awaited = |member: &Member| new(member) && unready(member) || old_image(member);
-        !running.coming.is_empty() || self.members.values().any(awaited)
+        !self.reloads.coming.is_empty() || self.members.values().any(awaited)
     }
 
     /// As many as may come at once, in the order of their slots.
     fn spawn_beside(&mut self, now: Instant, out: &mut Vec<Effect>) {
         while let Some(running) = &self.reloads.running
-            && running.coming.len() < self.rules.max_surge
+            && self.reloads.coming.len() < self.rules.max_surge
             && let Some(slot) = self.next_old_slot(running)
         {
-            let generation = running.generation;
-            let id = self.ids.next();
-            self.members.insert(id, Member::unborn(slot, generation, false, now));
-            if let Some(running) = &mut self.reloads.running {
-                running.coming.insert(slot, id);
-            }
-            out.push(Effect::Spawn { id, slot, generation });
+            let (id, generation) = (self.ids.next(), running.generation);
+            self.send_to(slot, id, generation, now, out);
         }
     }
 
+    /// Has one born for a slot that is its holder's until the new one is ready.
+    pub(super) fn send_to(
+        &mut self,
+        slot: usize,
+        id: Id,
+        generation: u64,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        self.members.insert(id, Member::unborn(slot, generation, false, now));
+        self.reloads.coming.insert(slot, id);
+        out.push(Effect::Spawn { id, slot, generation });
+    }
+
     fn next_old_slot(&self, running: &Running) -> Option<usize> {
-        let old = |slot: &usize| !running.coming.contains_key(slot) && self.is_old(*slot, running.generation);
+        let old = |slot: &usize| !self.reloads.is_coming_to(*slot) && self.is_old(*slot, running.generation);
         (0..self.slots.len()).find(old)
     }
 
-    /// Whether the place is filled, or is to be, and not by this generation. One that was asked to leave is not to be
-    /// replaced, and one that has left has no place any more.
+    /// Whether the place is filled, or is to be, and not by this generation.
     fn is_old(&self, slot: usize, generation: u64) -> bool {
-        let slot = &self.slots[slot];
-        let holder = slot.holder.and_then(|id| self.members.get(&id));
-        slot.refill_at.is_some()
-            || holder.is_some_and(|holder| !holder.asked && holder.generation != generation)
+        let holder = self.holder(slot).and_then(|id| self.members.get(&id));
+        self.is_filled(slot) && holder.is_none_or(|holder| holder.generation != generation)
     }
 
     /// A worker is ready. If it is a replacement the slot is its own from now on, and who held it is to go.
     pub(super) fn take_over(&mut self, id: Id, now: Instant, out: &mut Vec<Effect>) {
-        let Some(running) = &mut self.reloads.running else { return };
-        let Some((slot, _)) = running.coming.extract_if(.., |_, coming| *coming == id).next() else { return };
-        let generation = running.generation;
-        if !self.is_old(slot, generation) {
+        let Some(slot) = self.has_come(id) else { return };
+        if !self.is_filled(slot) {
             // Who held it was asked to leave meanwhile, and whoever asked wants one less.
             self.drain(id, true, now, out);
             return;
@@ -201,6 +220,11 @@ impl Fleet {
         }
     }
 
+    /// Where it was coming to, if it was.
+    fn has_come(&mut self, id: Id) -> Option<usize> {
+        self.reloads.coming.extract_if(.., |_, coming| *coming == id).next().map(|(slot, _)| slot)
+    }
+
     /// A worker is gone. If it is a new one that was not ready, or has died of itself before it had served, the reload
     /// has failed: it would replace what works by what does not.
     pub(super) fn gone_of(
@@ -211,8 +235,13 @@ impl Fleet {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let Some(running) = &mut self.reloads.running else { return };
-        let was_coming = running.coming.extract_if(.., |_, coming| *coming == id).next().is_some();
+        let was_coming = self.has_come(id).is_some();
+        let Some(running) = &self.reloads.running else {
+            if was_coming {
+                self.did_not_come(id, member.slot, now, out);
+            }
+            return;
+        };
         let is_new = member.generation == running.generation;
         if was_coming || is_new && !exit.asked && !member.is_blameless(exit, now) {
             self.end_reload(Some(ReloadFailure::Worker { id: id.0, exit: exit.clone() }), now, out);
@@ -228,8 +257,8 @@ impl Fleet {
 
     /// Ends it, if one runs. Who is still coming is not wanted.
     fn end_reload(&mut self, failure: Option<ReloadFailure>, now: Instant, out: &mut Vec<Effect>) {
-        let Some(Running { generation, began, coming, roll }) = self.reloads.running.take() else { return };
-        for id in coming.into_values() {
+        let Some(Running { generation, began, roll }) = self.reloads.running.take() else { return };
+        for id in std::mem::take(&mut self.reloads.coming).into_values() {
             self.drain(id, true, now, out);
         }
         if failure.is_none() {

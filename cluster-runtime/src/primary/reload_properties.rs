@@ -8,6 +8,7 @@ use super::super::step::{Ids, Input, Rules};
 use super::*;
 use crate::config::Restart;
 use crate::event::{ExitStatus, Signal, State};
+use crate::ipc::message::Wear;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,6 +27,8 @@ enum Happening {
     /// This many births from now on fail.
     Barren(usize),
     NoPreload,
+    Worn(usize),
+    Scale(usize),
     Later(u64),
 }
 
@@ -53,7 +56,10 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
             max_surge: surge,
+            max_age: Some(600 * SECOND),
         };
         let mut world = World {
             fleet: Fleet::new(rules, Ids::default()),
@@ -95,6 +101,9 @@ impl World {
             match &input {
                 Input::Exited { .. } | Input::Unborn { .. } | Input::Fork { .. } => self.may_be_born += 1,
                 Input::Reload => self.requests += 1,
+                // Once, and once more in a reload that begins meanwhile.
+                Input::Worn { .. } => self.may_be_born += 1,
+                Input::Scale { workers } => self.may_be_born += workers,
                 _ => {}
             }
             for effect in self.fleet.step(input, self.now) {
@@ -125,7 +134,12 @@ impl World {
                         self.may_be_born += self.fleet.slots.len();
                     }
                     Effect::Reloaded(outcome) => self.ended.push(outcome),
-                    Effect::Signal { .. } | Effect::Publish(_) | Effect::Throttled { .. } => {}
+                    Effect::Foretell { .. }
+                    | Effect::Signal { .. }
+                    | Effect::Publish(_)
+                    | Effect::Throttled { .. }
+                    | Effect::Found(..) => {}
+                    Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
                     other => panic!("nobody asked for an upgrade: {other:?}"),
                 }
             }
@@ -141,19 +155,31 @@ impl World {
         assert!(self.births <= 2 * self.may_be_born, "{} births", self.births);
         assert!(self.ended.len() <= self.requests, "an outcome that nobody asked for");
         if let Some(running) = &self.fleet.reloads.running {
-            assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
             assert!(self.fleet.is_awaited(running), "it waits for nobody");
             assert!(!self.stopped);
-            for (slot, id) in &running.coming {
-                let member = self.fleet.member(*id).expect("one that is coming");
-                assert_eq!((member.slot, member.generation), (*slot, running.generation));
-                assert_ne!(
-                    self.fleet.slots[*slot].holder,
-                    Some(*id),
-                    "it holds its slot only when it is ready"
-                );
-            }
         }
+        let coming = &self.fleet.reloads.coming;
+        assert!(coming.len() <= self.fleet.rules.max_surge, "{coming:?}");
+        assert!(coming.is_empty() || !self.stopped);
+        for (slot, id) in coming {
+            let member = self.fleet.member(*id).expect("one that is coming");
+            let generation = self.fleet.reloading().unwrap_or(self.fleet.generation());
+            assert_eq!((member.slot, member.generation), (*slot, generation));
+            assert_ne!(self.fleet.slots[*slot].holder, Some(*id), "it holds its slot only when it is ready");
+        }
+        assert!(self.stopped || self.fleet.target == self.places(), "{} places", self.fleet.target);
+    }
+
+    fn is_worn(&self) -> bool {
+        !self.stopped && self.fleet.members().any(|(_, member)| member.worn.is_some())
+    }
+
+    fn coming(&self, id: Id) -> bool {
+        self.fleet.reloads.coming.values().any(|coming| *coming == id)
+    }
+
+    fn places(&self) -> usize {
+        (0..self.fleet.slots.len()).filter(|slot| self.fleet.is_filled(*slot)).count()
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -176,6 +202,8 @@ impl World {
                 let generation = self.fleet.reloading().unwrap_or(0);
                 Some(Input::Barren { generation, why: String::new() })
             }
+            Happening::Worn(n) => one(self, n).map(|id| Input::Worn { id, why: Wear::Requests(1) }),
+            Happening::Scale(workers) => Some(Input::Scale { workers }),
             Happening::Later(ms) => {
                 self.now += Duration::from_millis(ms);
                 Some(Input::Tick)
@@ -191,7 +219,7 @@ impl World {
         self.births_to_fail = 0;
         for _ in 0..200 {
             let filled = self.fleet.slots.iter().all(|slot| slot.refill_at.is_none());
-            let done = self.fleet.reloading().is_none() && !self.fleet.reloads.wanted;
+            let done = self.fleet.reloading().is_none() && !self.fleet.reloads.wanted && !self.is_worn();
             if filled && done && self.ready() == self.fleet.members().count() {
                 return;
             }
@@ -231,10 +259,12 @@ fn anything() -> impl Strategy<Value = Happening> {
         1 => who.clone().prop_map(Happening::Closes),
         1 => (who.clone(), any::<bool>()).prop_map(|(who, voluntary)| Happening::Leaves(who, voluntary)),
         1 => who.clone().prop_map(Happening::Disconnected),
-        1 => (who, prop_oneof![Just(Signal::KILL), Just(Signal::TERM), Just(Signal::USR1)])
+        1 => (who.clone(), prop_oneof![Just(Signal::KILL), Just(Signal::TERM), Just(Signal::USR1)])
             .prop_map(|(who, signal)| Happening::Signalled(who, signal)),
         1 => (0..3usize).prop_map(Happening::Barren),
         1 => Just(Happening::NoPreload),
+        4 => who.clone().prop_map(Happening::Worn),
+        1 => (0..6usize).prop_map(Happening::Scale),
         4 => (0..8000u64).prop_map(Happening::Later),
     ]
 }
@@ -253,6 +283,7 @@ proptest! {
         happenings.into_iter().for_each(|happening| world.happen(happening));
         world.settle();
         prop_assert_eq!(world.fleet.reloading(), None);
+        prop_assert!(!world.is_worn(), "each has its turn");
         prop_assert_eq!(world.requests > 0, !world.ended.is_empty());
         let ended: Vec<_> = world.ended.iter().map(Reload::generation).collect();
         prop_assert_eq!(&ended, &world.begun);
@@ -286,12 +317,12 @@ proptest! {
         }
     }
 
-    /// If nobody dies of itself, no reload takes away anything from those who are ready.
+    /// If nobody dies of itself, no reload and no replacement takes away anything from those who are ready.
     #[test]
     fn as_many_are_ready_as_ever(
         workers in 1..6usize,
         surge in 1..4usize,
-        happenings in prop::collection::vec((0..5u8, 0..32usize), 0..120),
+        happenings in prop::collection::vec((0..8u8, 0..32usize), 0..120),
     ) {
         let mut world = World::new(workers, surge);
         for (what, who) in happenings {
@@ -302,6 +333,10 @@ proptest! {
                     world.tell(Input::Exited { id, status: ExitStatus::Code(0) });
                 }
                 (2, Some(id)) => world.tell(Input::Online { id }),
+                (3, Some(id)) => world.tell(Input::Worn { id, why: Wear::Requests(1) }),
+                // Before its time is over.
+                (4, Some(id)) if world.coming(id) => world.tell(Input::Exited { id, status: ExitStatus::Code(1) }),
+                (5, _) => world.happen(Happening::Later(1000)),
                 (_, Some(id)) => world.tell(Input::Ready { id }),
                 _ => {}
             }

@@ -26,7 +26,10 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
             max_surge: surge,
+            max_age: None,
         };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });

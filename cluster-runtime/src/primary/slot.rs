@@ -11,7 +11,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::step::Fleet;
 use crate::event::{Exit, ExitStatus, Reason, Signal, State};
+use crate::ipc::message::Wear;
 
 /// A worker's id: counts up from 1, never used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -83,8 +85,10 @@ pub(crate) struct Member {
     pub(crate) exists: bool,
     /// Its end was asked for, by either side.
     pub(crate) asked: bool,
-    /// By a reload: another has its slot.
+    /// By a reload, or since it was worn: another has its slot.
     pub(crate) replaced: bool,
+    /// It has given no sign of life in its time, and was told to go for it.
+    pub(crate) stalled: bool,
     /// Its code runs.
     pub(crate) online: bool,
     /// Its channel is open.
@@ -93,6 +97,10 @@ pub(crate) struct Member {
     pub(crate) proven: bool,
     /// It was born when the cluster started.
     pub(crate) first: bool,
+    /// What it said last, where that is known.
+    pub(crate) said: String,
+    /// It has said that it has done enough: when, and why.
+    pub(crate) worn: Option<(Instant, Wear)>,
 }
 
 /// Being ready for so long is a proof of service too, for a worker that has nothing to serve.
@@ -109,9 +117,12 @@ impl Member {
             online: false,
             asked: false,
             replaced: false,
+            stalled: false,
             connected: true,
             proven: false,
             first,
+            said: String::new(),
+            worn: None,
         }
     }
 
@@ -123,6 +134,11 @@ impl Member {
             Life::Ready { .. } => State::Listening,
             Life::Draining { .. } | Life::Killed { .. } => State::Disconnecting,
         }
+    }
+
+    /// Whether it is ready, and nobody has told it to go.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.life, Life::Ready { .. })
     }
 
     /// Since when it was ready, if it ever was.
@@ -151,6 +167,7 @@ impl Member {
     /// Its end, explained.
     pub(crate) fn exit(&self, status: ExitStatus, now: Instant) -> Exit {
         let reason = match status {
+            _ if self.stalled => Reason::Stalled,
             _ if matches!(self.life, Life::Killed { overdue: true, .. }) => Reason::TimedOut,
             _ if self.replaced => Reason::Replaced,
             _ if self.asked => Reason::Asked,
@@ -160,13 +177,24 @@ impl Member {
             ExitStatus::Code(_) | ExitStatus::Unknown => Reason::Failed,
             ExitStatus::Signal(_) => Reason::Killed,
         };
-        Exit { status, reason, asked: self.asked, lived: now.duration_since(self.born) }
+        let well = matches!(reason, Reason::Asked | Reason::Replaced | Reason::Finished);
+        let said = if well || self.has_served(now) { String::new() } else { self.said.clone() };
+        let told = matches!(self.life, Life::Draining { told: true, .. });
+        Exit { status, reason, asked: self.asked, told, lived: now.duration_since(self.born), said }
     }
 
     /// Whether its end says nothing against it: it has served, was told to go, or somebody else killed it.
     pub(crate) fn is_blameless(&self, exit: &Exit, now: Instant) -> bool {
         let killed_from_outside = exit.reason == Reason::Killed && exit.signal() == Some(Signal::KILL);
-        let told = matches!(self.life, Life::Draining { told: true, .. }) && exit.code() == Some(0);
+        let told = exit.told && !self.stalled && exit.code() == Some(0);
         self.has_served(now) || killed_from_outside || told
+    }
+}
+
+impl Fleet {
+    pub(super) fn note_said(&mut self, id: Id, said: String) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.said = said;
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::heart::{Finding, Hearts, Sign};
 use super::reload::Reloads;
 pub(crate) use super::slot::Ids;
 use super::slot::{Id, Life, Member};
@@ -15,6 +16,7 @@ use super::supervise::{self, Deaths, Streak};
 use super::upgrade::Upgrades;
 use crate::config::{Restart, Settings};
 use crate::event::{Exit, ExitStatus, Signal};
+use crate::ipc::message::Wear;
 use crate::reload::Reload;
 use crate::upgrade::{Upgrade, UpgradeFailure};
 
@@ -57,6 +59,8 @@ pub(crate) enum Input {
     Closed {
         id: Id,
     },
+    /// What it printed last to its standard error, before its end.
+    Said(Id, String),
     /// It is gone, and all it said before has been read. Its channel has ended before.
     Exited {
         id: Id,
@@ -70,6 +74,15 @@ pub(crate) enum Input {
     Kill {
         id: Id,
         signal: Signal,
+    },
+    /// It has done enough, as it says itself.
+    Worn {
+        id: Id,
+        why: Wear,
+    },
+    /// There are to be so many.
+    Scale {
+        workers: usize,
     },
     /// All workers are to be replaced by new ones.
     Reload,
@@ -97,6 +110,8 @@ pub(crate) enum Input {
     StopNow {
         signal: Signal,
     },
+    /// It lives; or is no more to be asked whether it does.
+    Sign(Id, Sign),
     /// A deadline may have passed.
     Tick,
 }
@@ -113,11 +128,17 @@ pub(crate) enum Effect {
     Drain {
         id: Id,
     },
+    /// Tell it that the cluster is about to stop, and that it serves on until then.
+    Foretell {
+        id: Id,
+    },
     Signal {
         id: Id,
         signal: Signal,
     },
     Publish(Event),
+    /// Its health is another.
+    Found(Id, Finding),
     /// Accept what has come, and no more.
     StopListening,
     /// Say that the slot is filled again only after a while.
@@ -131,6 +152,22 @@ pub(crate) enum Effect {
     },
     /// Say how it ended.
     Reloaded(Reload),
+    /// Say that a worker is worn, and who is to take its place.
+    Recycling {
+        id: Id,
+        by: Id,
+        why: Wear,
+    },
+    /// Say that it serves on: who was to take its place did not come up, and another is sent after a while.
+    NotRecycled {
+        id: Id,
+        delay: Duration,
+    },
+    /// Say how many there are to be.
+    Scaled {
+        from: usize,
+        to: usize,
+    },
     /// A birth that was not asked for yet is not wanted any more.
     NotToBe {
         id: Id,
@@ -178,8 +215,14 @@ pub(crate) struct Rules {
     pub(crate) restart_window: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) drain_timeout: Duration,
-    /// How many new workers may come at once in a reload.
+    /// How long it all goes on when it was told to stop.
+    pub(crate) pre_drain: Duration,
+    /// How long a thread may be silent; for ever, where nothing is said.
+    pub(crate) heartbeat: Option<Duration>,
+    /// How many replacements may come at once.
     pub(crate) max_surge: usize,
+    /// Workers that are older are worn.
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl Rules {
@@ -190,7 +233,10 @@ impl Rules {
             restart_window: settings.restart_window,
             startup_timeout: settings.startup_timeout,
             drain_timeout: settings.drain_timeout,
+            pre_drain: settings.pre_drain,
+            heartbeat: settings.heartbeat(),
             max_surge: settings.max_surge,
+            max_age: settings.max_age,
         }
     }
 }
@@ -199,6 +245,8 @@ impl Rules {
 pub(super) struct Slot {
     pub(super) holder: Option<Id>,
     pub(super) refill_at: Option<Instant>,
+    /// No replacement of its holder before: the last one did not come up.
+    pub(super) recycle_at: Option<Instant>,
     pub(super) streak: Streak,
 }
 
@@ -209,13 +257,18 @@ pub(crate) struct Fleet {
     pub(super) ids: Ids,
     pub(super) slots: Vec<Slot>,
     pub(super) members: BTreeMap<Id, Member>,
+    /// How many places are filled, or are to be.
+    pub(super) target: usize,
+    /// When somebody will be worn who is not yet, as of the last step.
+    pub(super) worn_at: Option<Instant>,
     pub(super) deaths: Deaths,
+    pub(super) hearts: Hearts,
     pub(super) reloads: Reloads,
     pub(super) upgrades: Upgrades,
     /// How many workers the settings name.
     pub(super) configured: usize,
     pub(super) phase: Phase,
-    /// A signal has asked for the stop: the next one means now.
+    /// A signal has asked for the stop: the next one means more haste.
     pub(super) signalled: bool,
     /// Somebody was ready once: from then on an end is a worker's own and not the program's.
     pub(super) has_served: bool,
@@ -229,7 +282,10 @@ impl Fleet {
             ids,
             slots: Vec::new(),
             members: BTreeMap::new(),
+            target: 0,
+            worn_at: None,
             deaths: Deaths::default(),
+            hearts: Hearts::default(),
             reloads: Reloads::default(),
             upgrades: Upgrades::default(),
             configured: 0,
@@ -248,8 +304,9 @@ impl Fleet {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
+    /// Whether everybody was told to go: not in the time before the drain.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.phase != Phase::Running
+        matches!(self.phase, Phase::Stopping | Phase::StoppingNow)
     }
 
     /// Whether somebody was ever ready.
@@ -257,26 +314,17 @@ impl Fleet {
         self.has_served
     }
 
-    /// Whether some worker is still to be born or to come up: it may take the place of one that is dead. So may the
-    /// successor of one that is about to die unasked.
-    pub(crate) fn somebody_comes(&self) -> bool {
-        let coming = |member: &Member| match member.life.is_leaving() {
-            true => !member.asked,
-            false => member.ready().is_none(),
-        };
-        self.slots.iter().any(|slot| slot.refill_at.is_some()) || self.members.values().any(coming)
-    }
-
     /// Whether the next signal to stop means now.
     pub(crate) fn was_signalled(&self) -> bool {
-        self.signalled
+        self.signalled && self.is_stopping()
     }
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        let own = refills.chain(self.upgrades.deadline());
-        self.members.values().filter_map(Member::deadline).chain(own).min()
+        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end());
+        let others = others.chain(self.worn_at).chain(self.heart_deadline());
+        self.members.values().filter_map(Member::deadline).chain(others).min()
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -293,14 +341,8 @@ impl Fleet {
     pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
-            Input::Start { workers } => {
-                self.configured = workers;
-                for _ in 0..workers {
-                    let id = self.ids.next();
-                    self.fill_a_slot(id, true, now, &mut out);
-                }
-            }
-            Input::Fork { id } if self.phase == Phase::Running => self.fill_a_slot(id, false, now, &mut out),
+            Input::Start { workers } => self.start(workers, now, &mut out),
+            Input::Fork { id } if !self.is_stopping() => self.fork(id, false, now, &mut out),
             Input::Fork { .. } => {}
             Input::Born { id } => self.born(id, now, &mut out),
             Input::Unborn { id } => self.gone(id, ExitStatus::Unknown, now, &mut out),
@@ -310,8 +352,11 @@ impl Fleet {
             Input::Leave { id, voluntary } => self.drain(id, voluntary, now, &mut out),
             Input::Disconnect { id } => self.drain(id, true, now, &mut out),
             Input::Closed { id } => self.closed(id, now, &mut out),
+            Input::Said(id, said) => self.note_said(id, said),
             Input::Exited { id, status } => self.gone(id, status, now, &mut out),
             Input::Kill { id, signal } => self.kill(id, signal, now, &mut out),
+            Input::Worn { id, why } => self.worn(id, why, now),
+            Input::Scale { workers } => self.scale(workers, now, &mut out),
             Input::Reload => self.want_reload(),
             Input::Barren { generation, why } => self.barren(generation, why, now, &mut out),
             Input::Upgrade => self.want_upgrade(now, &mut out),
@@ -319,50 +364,15 @@ impl Fleet {
             Input::Quiet => self.quiet(&mut out),
             Input::NotExeced(why) => self.not_executed(why, now, &mut out),
             Input::Resume => self.resume(now, &mut out),
-            Input::Stop { signal } => {
-                let signalled_before = self.signalled;
-                self.signalled |= signal.is_some();
-                match signal {
-                    _ if self.phase == Phase::Running => {
-                        self.failure = None;
-                        self.stop(now, &mut out);
-                    }
-                    // Only a second signal means now: what asked before may have been a callback of the first.
-                    Some(signal) if signalled_before => self.stop_now(signal, &mut out),
-                    _ => {}
-                }
-            }
+            Input::Stop { signal } => self.told_to_stop(signal, now, &mut out),
             Input::StopNow { signal } => self.stop_now(signal, &mut out),
+            Input::Sign(id, sign) => self.sign(id, sign, now, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         self.roll(now, &mut out);
+        self.recycle(now, &mut out);
+        self.count();
         out
-    }
-
-    pub(super) fn fill_a_slot(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
-        // Where one is coming it would take the place of this one, and is not given what this one is.
-        let vacant = |slot: &usize| {
-            let Slot { holder, refill_at, .. } = &self.slots[*slot];
-            holder.is_none() && refill_at.is_none() && !self.reloads.is_coming_to(*slot)
-        };
-        let slot = (0..self.slots.len()).find(vacant).unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() - 1
-        });
-        let generation = self.reloads.current();
-        self.fill(slot, Member::unborn(slot, generation, first, now), id, out);
-    }
-
-    fn fill(&mut self, slot: usize, member: Member, id: Id, out: &mut Vec<Effect>) {
-        let generation = member.generation;
-        self.slots[slot].holder = Some(id);
-        self.slots[slot].refill_at = None;
-        self.members.insert(id, member);
-        if self.upgrades.postpone_births() {
-            self.upgrades.postponed.push(id);
-        } else {
-            out.push(Effect::Spawn { id, slot, generation });
-        }
     }
 
     /// A member that something may be heard of: its process was made, and its channel has not ended.
@@ -376,7 +386,12 @@ impl Fleet {
         member.exists = true;
         out.push(Effect::Publish(Event::Fork(id)));
         match member.life {
-            Life::Unborn => member.life = Life::Starting { ready_by: now + self.rules.startup_timeout },
+            Life::Unborn => {
+                member.life = Life::Starting { ready_by: now + self.rules.startup_timeout };
+                if self.is_told_to_stop() {
+                    out.push(Effect::Foretell { id });
+                }
+            }
             // It was told to leave before it was born: nobody was there to hear it.
             Life::Draining { .. } => out.push(Effect::Drain { id }),
             // Likewise.
@@ -412,6 +427,9 @@ impl Fleet {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.pre_drain_end().is_some_and(|until| until <= now) {
+            self.stop(now, out);
+        }
         for (id, member) in &mut self.members {
             if member.deadline().is_some_and(|deadline| deadline <= now) {
                 member.life = Life::Killed { ready: member.ready(), overdue: true };
@@ -421,22 +439,19 @@ impl Fleet {
             }
         }
         self.tick_upgrade(now, out);
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].refill_at.is_some_and(|at| at <= now) {
-                let id = self.ids.next();
-                self.fill(slot, Member::unborn(slot, self.reloads.current(), false, now), id, out);
-            }
-        }
+        self.refill(now, out);
+        self.judge(now, out);
     }
 
     fn gone(&mut self, id: Id, status: ExitStatus, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
+        self.heart_gone(id);
         let exit = member.exit(status, now);
         let held = self.slots[member.slot].holder.take_if(|holder| *holder == id).is_some();
         if member.exists {
             out.push(Effect::Publish(Event::Exit(id, exit.clone())));
         }
-        if self.phase != Phase::Running {
+        if self.is_stopping() {
             return;
         }
         self.gone_of(id, &member, &exit, now, out);
@@ -445,7 +460,7 @@ impl Fleet {
             return;
         }
         let respawned = supervise::is_respawned(self.rules.restart, &exit);
-        if !respawned && !exit.asked && exit.code() != Some(0) {
+        if self.phase == Phase::Running && !respawned && !exit.asked && exit.code() != Some(0) {
             // Told only if nobody is left in the end.
             self.failure = Some(Failure::NobodyLeft { exit: exit.clone() });
         }
@@ -477,7 +492,7 @@ impl Fleet {
         if delay.is_zero() {
             let id = self.ids.next();
             let generation = self.reloads.after(&member);
-            self.fill(member.slot, Member::unborn(member.slot, generation, false, now), id, out);
+            self.fill(id, Member::unborn(member.slot, generation, false, now), out);
         } else {
             slot.refill_at = Some(now + delay);
             out.push(Effect::Throttled { slot: member.slot, delay });

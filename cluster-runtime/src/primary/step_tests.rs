@@ -20,7 +20,10 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
             max_surge: 1,
+            max_age: None,
         };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };

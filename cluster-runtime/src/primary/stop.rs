@@ -1,4 +1,11 @@
 //! The cluster's end. Pure.
+//!
+//! ```text
+//! told to stop ─▶ pre_drain: all goes on ─▶ the drain ─▶ over
+//!                  └─── a signal more ──────▶ └─ a signal more ─▶ now: everybody is killed
+//! ```
+//!
+//! Without `pre_drain`, and where nobody was ever ready, it begins with the drain.
 
 use std::time::Instant;
 
@@ -22,12 +29,57 @@ pub(crate) enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     Running,
+    /// Told to stop: all goes on until then, but for reloads.
+    PreDrain {
+        until: Instant,
+    },
     Stopping,
     /// Everybody was sent SIGKILL.
     StoppingNow,
 }
 
 impl Fleet {
+    /// Whether it was told to stop, in whatever way; workers that serve may yet do so for a while.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    /// When the drain begins that is to come.
+    pub(crate) fn pre_drain_end(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::PreDrain { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// By a signal, or by a callback.
+    pub(super) fn told_to_stop(&mut self, signal: Option<Signal>, now: Instant, out: &mut Vec<Effect>) {
+        let signalled_before = self.signalled;
+        self.signalled |= signal.is_some();
+        match (self.phase, signal) {
+            (Phase::Running, _) => {
+                self.failure = None;
+                if self.rules.pre_drain.is_zero() || !self.has_served {
+                    self.stop(now, out);
+                } else {
+                    self.foretell(now, out);
+                }
+            }
+            // Only a second signal means haste: what asked before may have been a callback of the first.
+            (Phase::PreDrain { .. }, Some(_)) if signalled_before => self.stop(now, out),
+            (Phase::Stopping | Phase::StoppingNow, Some(signal)) if signalled_before => {
+                self.stop_now(signal, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn foretell(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.phase = Phase::PreDrain { until: now + self.rules.pre_drain };
+        let hear = self.members.iter().filter(|(_, member)| member.exists && member.connected);
+        out.extend(hear.map(|(id, _)| Effect::Foretell { id: *id }));
+    }
+
     pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.phase = Phase::Stopping;
         out.push(Effect::StopListening);
@@ -52,7 +104,7 @@ impl Fleet {
     }
 
     pub(super) fn kill_everybody(&mut self, out: &mut Vec<Effect>) {
-        if self.phase == Phase::Running {
+        if !self.is_stopping() {
             out.push(Effect::StopListening);
         }
         self.phase = Phase::StoppingNow;
@@ -68,3 +120,7 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod tests;

@@ -78,14 +78,17 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(workers: usize) -> Storm {
+    fn new(workers: usize, pre_drain: Duration) -> Storm {
         let rules = Rules {
             restart: Restart::Always,
             max_restarts: 5,
             restart_window: 60 * SECOND,
             startup_timeout: STARTUP,
             drain_timeout: DRAIN,
+            pre_drain,
+            heartbeat: None,
             max_surge: 1,
+            max_age: None,
         };
         let fleet = Fleet::new(rules, Ids::default());
         let (lives, now) = (BTreeMap::new(), Instant::now());
@@ -107,10 +110,16 @@ impl Storm {
                     assert!(self.exists(id), "a signal to a process that there is not");
                     self.lives.entry(id).or_default().killed |= signal == Signal::KILL;
                 }
-                Effect::Drain { id } => assert!(self.exists(id), "a word to a process that there is not"),
+                Effect::Drain { id } | Effect::Foretell { id } => {
+                    assert!(self.exists(id), "a word to a process that there is not");
+                }
                 Effect::Publish(event) => self.hear(event),
                 Effect::StopListening => assert!(!stopping, "closed twice"),
-                Effect::Throttled { .. } | Effect::Reloading { .. } | Effect::Reloaded(_) => {}
+                Effect::Throttled { .. }
+                | Effect::Reloading { .. }
+                | Effect::Reloaded(_)
+                | Effect::Found(..) => {}
+                Effect::Recycling { .. } | Effect::NotRecycled { .. } | Effect::Scaled { .. } => {}
                 other => panic!("nobody asked for an upgrade: {other:?}"),
             }
         }
@@ -196,6 +205,10 @@ impl Storm {
     /// A stop ends, whatever was before: who does not go by himself is killed when his time is over.
     fn ends(mut self) {
         self.tell(Input::Stop { signal: None });
+        // Nobody drains before it, and workers that die are replaced meanwhile.
+        self.now += self.fleet.rules.pre_drain;
+        self.tell(Input::Tick);
+        assert!(self.fleet.is_stopping());
         let births = self.births;
         self.now += DRAIN + LAST_GRACE;
         self.tell(Input::Tick);
@@ -220,9 +233,10 @@ proptest! {
     #[test]
     fn whatever_comes_each_event_comes_once_and_a_stop_ends(
         workers in 1..4usize,
+        pre_drain in 0..2u32,
         blows in prop::collection::vec(blow(), 0..80),
     ) {
-        let mut storm = Storm::new(workers);
+        let mut storm = Storm::new(workers, pre_drain * 8 * SECOND);
         for blow in blows {
             storm.strike(blow);
         }
@@ -266,7 +280,7 @@ fn n03_states_and_what_brings_them() {
         (vec![Input::Unborn { id }], State::Dead),
     ];
     for (inputs, state) in table {
-        let mut storm = Storm::new(1);
+        let mut storm = Storm::new(1, Duration::ZERO);
         let told = format!("{inputs:?}");
         for input in inputs {
             let _ = storm.fleet.step(input, storm.now);

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::Restart;
-use crate::event::Exit;
+use crate::event::{Exit, Reason};
+use crate::jitter::fraction;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -33,14 +34,6 @@ impl Streak {
     }
 }
 
-/// A number in 0..1 that looks random and is the same for the same salt (splitmix64).
-fn fraction(salt: u64) -> f64 {
-    let mut z = salt.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-}
-
 /// The unproven deaths of late, of all slots.
 #[derive(Debug, Default)]
 pub(crate) struct Deaths {
@@ -63,7 +56,8 @@ pub(crate) fn is_respawned(restart: Restart, exit: &Exit) -> bool {
     match restart {
         _ if exit.exited_after_disconnect() => false,
         Restart::Always => true,
-        Restart::OnFailure => exit.code() != Some(0),
+        // A worker that was told to leave because it had stalled may have the grace to exit with 0.
+        Restart::OnFailure => exit.code() != Some(0) || exit.reason == Reason::Stalled,
         Restart::Never => false,
     }
 }
@@ -102,6 +96,46 @@ mod tests {
         delays.sort();
         delays.dedup();
         assert_eq!(delays.len(), 8);
+    }
+
+    #[test]
+    fn p06_deaths_further_apart_than_the_window_never_end_it() {
+        let window = Duration::from_secs(5);
+        let apart = window + Duration::from_millis(1);
+        let mut deaths = Deaths::default();
+        let mut now = Instant::now();
+        for death in 0..20 {
+            assert!(!deaths.add(now, 1, window), "death {death} is the only one in its window");
+            now += apart;
+        }
+        assert_eq!(deaths.at.len(), 1, "and nothing is kept of the others");
+    }
+
+    #[test]
+    fn p10_who_comes_back_by_policy_and_by_end() {
+        use crate::event::{ExitStatus, Reason, Signal};
+        let end = |status, reason, asked| Exit {
+            status,
+            reason,
+            asked,
+            lived: Duration::ZERO,
+            told: false,
+            said: String::new(),
+        };
+        let ends = [
+            end(ExitStatus::Code(0), Reason::Finished, false),
+            end(ExitStatus::Code(1), Reason::Failed, false),
+            end(ExitStatus::Signal(Signal::KILL), Reason::Killed, false),
+            end(ExitStatus::Code(0), Reason::Asked, true),
+            end(ExitStatus::Signal(Signal::KILL), Reason::TimedOut, true),
+        ];
+        for (restart, expected) in [
+            (Restart::Always, [true, true, true, false, false]),
+            (Restart::OnFailure, [false, true, true, false, false]),
+            (Restart::Never, [false, false, false, false, false]),
+        ] {
+            assert_eq!(ends.each_ref().map(|end| is_respawned(restart, end)), expected, "{restart:?}");
+        }
     }
 
     #[test]

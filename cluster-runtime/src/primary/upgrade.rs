@@ -85,6 +85,11 @@ impl Upgrades {
 }
 
 impl Fleet {
+    /// Whether one is under way, however far.
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.upgrades.under_way.is_some()
+    }
+
     /// Whether [`Input::Quiet`](super::step::Input::Quiet) would have an image executed: nobody's birth is under way.
     pub(crate) fn awaits_quiet(&self) -> bool {
         let stage = self.upgrades.under_way.as_ref().map(|upgrade| &upgrade.stage);
@@ -184,12 +189,12 @@ impl Fleet {
             Stage::Returned { why } => {
                 let why = why.clone();
                 self.end_upgrade(Some(why), now, out);
-                out.push(Effect::Returning { generation: self.reloads.current() });
+                out.push(Effect::Returning { generation: self.reloads.current });
             }
             _ => {}
         }
         // Whenever they were asked for: this is the program that they will run.
-        let generation = self.reloads.current();
+        let generation = self.reloads.current;
         for id in &self.upgrades.postponed {
             if let Some(member) = self.members.get_mut(id) {
                 member.generation = generation;
@@ -238,7 +243,8 @@ impl Fleet {
         match failure.map(UpgradeFailure::from) {
             None => {
                 if workers.is_some_and(|workers| workers != self.configured) {
-                    self.adjust(now, out);
+                    // Another number than the old program named.
+                    self.scale(self.configured, now, out);
                 }
                 self.end_upgrade(None, now, out);
             }
@@ -249,28 +255,6 @@ impl Fleet {
                 out.push(Effect::Retire { generation: *generation });
             }
         }
-    }
-
-    /// The new program wants another number of workers than the old one did.
-    fn adjust(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let taken: Vec<usize> = (0..self.slots.len()).filter(|slot| self.is_taken(*slot)).collect();
-        for slot in taken.iter().skip(self.configured) {
-            self.slots[*slot].refill_at = None;
-            if let Some(id) = self.slots[*slot].holder {
-                self.drain(id, true, now, out);
-            }
-        }
-        for _ in taken.len()..self.configured {
-            let id = self.ids.next();
-            self.fill_a_slot(id, false, now, out);
-        }
-    }
-
-    /// Whether the place counts: it is filled, or is to be, and nobody wants it empty.
-    fn is_taken(&self, slot: usize) -> bool {
-        let slot = &self.slots[slot];
-        let holder = slot.holder.and_then(|id| self.members.get(&id));
-        slot.refill_at.is_some() || holder.is_some_and(|holder| !holder.asked)
     }
 
     /// The stop wins over whatever is under way.

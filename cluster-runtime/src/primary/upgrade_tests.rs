@@ -28,6 +28,9 @@ fn rules() -> Rules {
         restart_window: 60 * SECOND,
         startup_timeout: 10 * SECOND,
         drain_timeout: 5 * SECOND,
+        pre_drain: Duration::ZERO,
+        heartbeat: None,
+        max_age: None,
         max_surge: 1,
     }
 }

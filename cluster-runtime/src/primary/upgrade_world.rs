@@ -68,6 +68,9 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
+            max_age: None,
             max_surge: surge,
         };
         let mut world = World {
@@ -202,7 +205,12 @@ impl World {
                         let unborn = std::mem::take(&mut self.unborn);
                         todo.extend(unborn.into_iter().map(|id| Input::Unborn { id }));
                     }
-                    Effect::Signal { .. }
+                    Effect::Foretell { .. }
+                    | Effect::Found(..)
+                    | Effect::Recycling { .. }
+                    | Effect::NotRecycled { .. }
+                    | Effect::Scaled { .. }
+                    | Effect::Signal { .. }
                     | Effect::Publish(_)
                     | Effect::Throttled { .. }
                     | Effect::Reloading { .. }
@@ -231,7 +239,7 @@ impl World {
         assert!(current <= last, "{current} of {last}");
         if let Some(running) = &self.fleet.reloads.running {
             assert!(!self.stopped && !upgrades.postpone_births());
-            assert!(running.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
+            assert!(self.fleet.reloads.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
         }
     }
 

@@ -29,6 +29,12 @@ pub(crate) fn note() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this one was open then.
+pub(crate) fn was_open(number: RawFd) -> bool {
+    let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    noted.as_ref().is_some_and(|noted| noted.contains_key(&number))
+}
+
 /// What was noted, for the next image of this process.
 pub(crate) fn noted() -> Vec<(RawFd, u64, u64)> {
     let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_
 #[derive(Debug)]
 pub(crate) struct Child {
     fd: OwnedFd,
+    pid: u32,
 }
 
 /// How a process ended.
@@ -21,14 +22,27 @@ pub(crate) enum Status {
 impl Child {
     /// `pid` must be a child of this process that has not been reaped: only so it can't be another's by now.
     fn new(pid: u32) -> io::Result<Child> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("not a process id"))?;
-        Ok(Child { fd: pidfd_open(pid, PidfdFlags::empty())? })
+        Ok(Child { fd: pidfd_open(checked(pid)?, PidfdFlags::empty())?, pid })
+    }
+
+    /// A child that has ended, and was not reaped; nothing if it lives, or is none of ours any more.
+    pub(crate) fn that_died(pid: u32) -> io::Result<Option<Child>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // From here to the pidfd a zombie keeps its number, if this thread alone reaps.
+        match waitid(WaitId::Pid(checked(pid)?), options) {
+            Ok(Some(_)) => Child::new(pid).map(Some),
+            Ok(None) | Err(rustix::io::Errno::CHILD) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// One that this process watched before an exec, in which it keeps its children.
-    pub(crate) fn adopt(pidfd: OwnedFd) -> Child {
-        Child { fd: pidfd }
+    pub(crate) fn adopt(pidfd: OwnedFd, pid: u32) -> Child {
+        Child { fd: pidfd, pid }
     }
 
     /// Watches a child, or makes sure that there is none: one that can't be watched would be lost sight of.
@@ -74,6 +88,11 @@ impl Child {
             (None, None) => return Err(io::Error::other("a child ended neither by exit nor by a signal")),
         }))
     }
+}
+
+fn checked(pid: u32) -> io::Result<Pid> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::other("not a process id"))
 }
 
 impl AsFd for Child {

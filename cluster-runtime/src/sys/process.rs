@@ -41,9 +41,37 @@ pub(crate) fn parent() -> u32 {
     std::os::unix::process::parent_id()
 }
 
+/// Whether orphans become children of this process: as pid 1, or since it has asked for it.
+pub(crate) fn adopts_orphans() -> io::Result<bool> {
+    Ok(std::process::id() == 1 || nix::sys::prctl::get_child_subreaper()?)
+}
+
+/// The children of this process, of all its threads, that were not reaped.
+pub(crate) fn children() -> io::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let listed = std::fs::read_to_string(thread?.path().join("children"))?;
+        children.extend(listed.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
+}
+
+/// CLOCK_MONOTONIC, in microseconds: what service managers go by.
+pub(crate) fn monotonic_micros() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
 /// What a service manager says to the primary alone.
-pub(super) const OF_THE_SERVICE_MANAGER: &[&str] =
-    &["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+pub(super) const OF_THE_SERVICE_MANAGER: &[&str] = &[
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 
 /// Removes that, before any thread exists. A worker by exec was never told.
 pub(crate) fn forget_service_manager() {
@@ -84,6 +112,19 @@ pub(crate) fn at_exit(last: fn()) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::other("atexit(3) has no room for one more")),
     }
+}
+
+/// How many bytes of memory this process has for itself alone: what would be free if it ended. The kernel walks all its pages
+/// for it.
+pub(crate) fn own_memory() -> io::Result<u64> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")
+        .map_err(|error| io::Error::new(error.kind(), format!("/proc/self/smaps_rollup: {error}")))?;
+    // `Private_Dirty:      1234 kB`
+    let kilobytes = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let own = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Clean:") || line.starts_with("Private_Dirty:"));
+    Ok(own.filter_map(kilobytes).sum::<u64>().saturating_mul(1024))
 }
 
 /// What the kernel calls this process, in `ps` and `top`.

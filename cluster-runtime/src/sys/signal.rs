@@ -83,7 +83,16 @@ impl Signals {
 
     /// The next signal that arrived, by number.
     pub(crate) fn next(&self) -> io::Result<Option<i32>> {
-        Ok(self.fd.read_signal()?.map(|info| info.ssi_signo.cast_signed()))
+        while let Some(info) = self.fd.read_signal()? {
+            let number = info.ssi_signo.cast_signed();
+            // A terminal sends these to a whole group of which one uses it from the background: nobody has asked for anything.
+            let of_the_terminal =
+                info.ssi_code == libc::SI_KERNEL && matches!(number, libc::SIGTTIN | libc::SIGTTOU);
+            if !of_the_terminal {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 
     /// The mask that the thread had.
@@ -148,6 +157,7 @@ fn of_a_worker() -> SigSet {
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGHUP);
+    signals.add(Signal::SIGUSR1);
     signals
 }
 
@@ -186,16 +196,18 @@ pub(crate) fn wake_on(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Lets SIGINT and SIGHUP pass without effect: Ctrl-C, and a terminal that closes, reach the primary too, which decides
-/// for all.
+/// Lets SIGINT, SIGHUP and SIGUSR1 pass without effect: Ctrl-C, a terminal that closes, and `pkill` by the program's name
+/// reach the primary too, which decides for all.
 ///
 /// A handler and not SIG_IGN, which would stay in force in every program that this one starts; and should, where nohup
 /// has set it.
 pub(crate) fn ignore_terminal() -> io::Result<()> {
     handle(Signal::SIGINT, SigHandler::Handler(ignore))?;
-    let before = handle(Signal::SIGHUP, SigHandler::Handler(ignore))?;
-    if matches!(before.handler(), SigHandler::SigIgn) {
-        handle(Signal::SIGHUP, SigHandler::SigIgn)?;
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+        let before = handle(signal, SigHandler::Handler(ignore))?;
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            handle(signal, SigHandler::SigIgn)?;
+        }
     }
     Ok(())
 }

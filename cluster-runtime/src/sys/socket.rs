@@ -114,6 +114,11 @@ pub(crate) fn address(socket: &OwnedFd) -> io::Result<(SockAddr, bool)> {
     Ok((socket.local_addr()?, socket.r#type()? == Type::DGRAM))
 }
 
+/// Whether an IPv6 socket is one of IPv4 too.
+pub(crate) fn takes_ipv4(socket: &OwnedFd) -> bool {
+    SockRef::from(socket).only_v6().is_ok_and(|only| !only)
+}
+
 /// That its close waits for nobody. What is no socket does not linger.
 pub(crate) fn never_linger(fd: &OwnedFd) {
     let _ = SockRef::from(fd).set_linger(None);

@@ -54,7 +54,7 @@ impl Permit {
     /// For a connection that has come: its end will be a proof that this worker can serve.
     pub(crate) fn spent(self) -> Spent {
         super::connection_opened();
-        Spent { permit: self }
+        Spent { permit: self, counts: false }
     }
 }
 
@@ -62,6 +62,16 @@ impl Permit {
 #[derive(Debug)]
 pub(crate) struct Spent {
     permit: Permit,
+    /// Its end is that of a request.
+    counts: bool,
+}
+
+impl Spent {
+    /// What is done on it is the user's own, and it counts as one request itself.
+    pub(crate) fn counted(mut self) -> Spent {
+        self.counts = true;
+        self
+    }
 }
 
 static PROVEN: AtomicBool = AtomicBool::new(false);
@@ -71,6 +81,9 @@ impl Drop for Spent {
         self.permit.ended.notify_waiters();
         if !PROVEN.swap(true, Ordering::Relaxed) {
             super::proven();
+        }
+        if self.counts {
+            super::served();
         }
         super::connection_ended();
     }

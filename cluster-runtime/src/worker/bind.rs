@@ -11,8 +11,8 @@ use super::link::Answer;
 use super::{To, here, unclustered};
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, Call, Key, Kind, ListenerId, Site, ToPrimary, ToWorker};
-use crate::sys::inherited;
 use crate::sys::socket::{BACKLOG, Manner};
+use crate::sys::{activation, inherited};
 
 /// How a socket is bound, where it is not as usual.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Options {
         Manner { ipv6_only: self.ipv6_only, reuse_port: self.reuse_port }
     }
 
-    fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         !self.exclusive && !self.reuse_port
     }
 }
@@ -152,6 +152,7 @@ pub(crate) async fn ask_for_datagrams(address: Address, options: &Options) -> io
         let datagrams = unclustered::bind_udp(&address, options)?;
         // It has not told the primary of anything yet.
         link.tell(&ToPrimary::Ready, None);
+        here().is_up();
         return Ok(datagrams);
     }
     datagrams(ask(Site::Address(address), options).await?)
@@ -169,11 +170,33 @@ pub(crate) async fn ask_for_inherited_datagrams(number: i32) -> io::Result<Datag
     datagrams(ask(Site::Inherited(number, Kind::Datagram), &Options::default()).await?)
 }
 
+/// Asks for a socket that a service manager has passed to the primary, by its name.
+pub(crate) async fn ask_for_activated(name: &str) -> io::Result<Listener> {
+    let To::Primary(_) = &here().to else { return unclustered::adopt(activation::called(name, true)?) };
+    Ok(ask(Site::Activated(name.to_owned(), Kind::Stream), &Options::default()).await?.0)
+}
+
+/// As [`ask_for_activated`]; blocks for one round trip.
+#[cfg(feature = "actix")]
+pub(crate) fn activated(name: &str) -> io::Result<Listener> {
+    let To::Primary(link) = &here().to else { return unclustered::adopt(activation::called(name, true)?) };
+    let taken = Taken::new(Site::Activated(name.to_owned(), Kind::Stream), &Options::default())?;
+    let answer = link.call(|call| taken.question(call, BACKLOG), None)?;
+    Ok(bound(answer, Some(taken))?.0)
+}
+
+/// As [`ask_for_activated`], for datagrams.
+pub(crate) async fn ask_for_activated_datagrams(name: &str) -> io::Result<Datagrams> {
+    let To::Primary(_) = &here().to else { return unclustered::adopt_udp(activation::called(name, false)?) };
+    datagrams(ask(Site::Activated(name.to_owned(), Kind::Datagram), &Options::default()).await?)
+}
+
 /// A UDP socket; its listener, where the primary has it too.
 pub(crate) type Datagrams = (OwnedFd, Option<Listener>);
 
 fn datagrams((listener, socket): (Listener, Option<OwnedFd>)) -> io::Result<Datagrams> {
     let socket = socket.ok_or_else(|| io::Error::other("the socket did not arrive"))?;
+    here().is_up();
     Ok((socket, Some(listener)))
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Drain {
     watched: AtomicBool,
     /// Something here takes connections, or datagrams, and knows nothing of ends.
     serves: AtomicBool,
+    /// It has not begun, and will.
+    foretold: AtomicBool,
 }
 
 /// How long a connection without a request may still begin one. Longer than a round trip between client and
@@ -47,6 +49,7 @@ impl Drain {
             less: (Mutex::new(()), Condvar::new()),
             watched: AtomicBool::new(false),
             serves: AtomicBool::new(false),
+            foretold: AtomicBool::new(false),
         }
     }
 
@@ -56,6 +59,15 @@ impl Drain {
         self.state.send_modify(|state| {
             state.deadline = Some(state.deadline.map_or(deadline, |before| before.min(deadline)));
         });
+    }
+
+    /// Says that it will begin soon; nothing else changes.
+    pub(crate) fn foretell(&self) {
+        self.foretold.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_foretold(&self) -> bool {
+        self.foretold.load(Ordering::SeqCst)
     }
 
     /// When it has to be over; `None` while this worker serves.

@@ -39,6 +39,14 @@ pub(super) trait Listener: Sync {
     /// Whether messages are to be left in the socket for now.
     fn is_full(&self) -> bool;
     fn drain(&self, within: Duration);
+    /// The cluster will stop.
+    fn foretold(&self);
+    /// Called in each turn: looks how much memory this process has, where that is due. Yields when to be called again.
+    fn weigh(&self) -> Option<Instant> {
+        None
+    }
+    /// Rings for signs of life. Yields when it is the next time.
+    fn ring(&self, now: Instant) -> Option<Instant>;
     /// Somebody sent this process a SIGTERM: the kernel, if the primary is gone. Yields, then, when this process has to
     /// be, too.
     fn terminated(&self) -> Option<Instant>;
@@ -255,6 +263,18 @@ impl Link {
         }
     }
 
+    /// As `tell`, of what says the same again and again: passed over while the last one, which ended at `sent`, waits.
+    pub(super) fn tell_again(&self, message: &ToPrimary, sent: &mut u64) {
+        let Ok(message) = Encoded::new(message) else { return };
+        let mut outgoing = lock(&self.outgoing);
+        if outgoing.outbox.written() >= *sent
+            && outgoing.outbox.post_ours(Head::CONTROL, message.as_bytes(), None).is_ok()
+        {
+            *sent = outgoing.outbox.written() + outgoing.outbox.waiting() as u64;
+            self.write_soon(&mut outgoing);
+        }
+    }
+
     fn try_tell(&self, message: &ToPrimary, fd: Option<OwnedFd>) -> Result<(), SendError> {
         self.post_ours(Head::CONTROL, Encoded::new(message)?.as_bytes(), fd)
     }
@@ -394,7 +414,10 @@ impl Link {
             // A socket that has ended is reported for ever.
             let count = if closed { 2 } else { 3 };
             let mut fds = [woken.clone(), terminated.clone(), ready.clone()];
-            let rest = if short { Some(left.map_or(REST, |left| left.min(REST))) } else { left };
+            let now = Instant::now();
+            let own = [listener.ring(now), listener.weigh()].into_iter().flatten();
+            let own = own.map(|at| at.saturating_duration_since(now));
+            let rest = own.chain(left).chain(short.then_some(REST)).min();
             wait(&mut fds[..count], rest)?;
             [woken, terminated, ready] = fds;
             if woken.revents().contains(PollFlags::IN) {
@@ -457,9 +480,11 @@ impl Link {
         Ok(())
     }
 
-    fn heard_ours(&self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
+    fn heard_ours(&'static self, message: ToWorker, fd: Option<OwnedFd>, listener: &impl Listener) {
         match message {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
+            ToWorker::Stopping => listener.foretold(),
+            ToWorker::Stderr { pipe } => super::stderr::take_over(pipe, fd, self),
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
                 let answer = Answer(Some((message, fd)));
                 let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));

@@ -28,6 +28,12 @@ impl Listener for Ears {
 
     fn drain(&self, _: Duration) {}
 
+    fn foretold(&self) {}
+
+    fn ring(&self, _: Instant) -> Option<Instant> {
+        None
+    }
+
     fn terminated(&self) -> Option<Instant> {
         None
     }

@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use self::drain::Drain;
 use self::inbox::{Inbox, Messages};
 use self::link::Link;
+use self::pulse::Pulses;
 use self::question::Questions;
+use self::wear::Wearing;
 use crate::config::{Runtime, Settings};
 use crate::ipc::channel::Reply;
 use crate::ipc::message::ToPrimary;
@@ -23,12 +25,12 @@ use crate::role::{self, Process};
 use crate::sys::{process, signal};
 
 pub(crate) use self::account::{Account, Spent};
-#[cfg(feature = "actix")]
-pub(crate) use self::bind::bind;
 pub(crate) use self::bind::{
-    Datagrams, Listener, Options, adopt, ask_for_datagrams, ask_for_inherited, ask_for_inherited_datagrams,
-    ask_to_bind,
+    Datagrams, Listener, Options, adopt, ask_for_activated, ask_for_activated_datagrams, ask_for_datagrams,
+    ask_for_inherited, ask_for_inherited_datagrams, ask_to_bind,
 };
+#[cfg(feature = "actix")]
+pub(crate) use self::bind::{activated, bind};
 #[cfg(feature = "actix")]
 pub(crate) use self::drain::LAST_CALL;
 #[cfg(feature = "actix")]
@@ -40,11 +42,14 @@ mod bind;
 mod drain;
 pub(crate) mod inbox;
 mod link;
+mod pulse;
 pub(crate) mod question;
 mod receive;
 pub(crate) mod say;
+mod stderr;
 mod unclustered;
 mod wait;
+mod wear;
 
 /// After the primary's death: what has been begun may be finished, and no more.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
@@ -69,8 +74,10 @@ struct Here {
     birth: Birth,
     settings: Settings,
     drain: Drain,
+    wearing: Wearing,
     messages: Inbox,
     questions: Inbox,
+    pulses: Pulses,
     to: To,
 }
 
@@ -161,10 +168,15 @@ pub(crate) fn begin(
 pub(crate) fn begin_unclustered(settings: Settings, callbacks: Callbacks) -> io::Result<ThisWorker> {
     let stop = signal::wake_on(&[libc::SIGTERM, libc::SIGINT])?;
     role::turn_into(Process::Worker);
-    let within = settings.drain_timeout;
+    let (first, within) = (settings.pre_drain, settings.drain_timeout);
     let here = become_worker(Here::new(ALONE, settings, To::Unclustered(callbacks)))?;
     std::thread::Builder::new().name("cluster-signals".into()).spawn(move || {
         let ended = wait::wait_for(&stop, None).and_then(|_| {
+            if !first.is_zero() {
+                here.drain.foretell();
+                // A second signal cuts it short.
+                wait::wait_for(&stop, Some(first))?;
+            }
             here.begin_drain(within);
             wait::wait_for(&stop, Some(within))
         });
@@ -206,6 +218,14 @@ fn say_the_rest() {
 
 fn proven() {
     here().tell(&ToPrimary::Proven);
+}
+
+/// One request more was served here, or what counts as one.
+pub(crate) fn served() {
+    let here = here();
+    if let Some(why) = here.wearing.served() {
+        here.tell(&ToPrimary::Worn { why });
+    }
 }
 
 /// Counts the connections that are open here.
@@ -252,7 +272,9 @@ impl ThisWorker {
     /// [`startup_timeout`](crate::Cluster::startup_timeout) is taken for stuck and killed. Once is enough; Node has no
     /// word for it.
     pub fn ready(&self) {
-        here().tell(&ToPrimary::Ready);
+        let here = here();
+        here.tell(&ToPrimary::Ready);
+        here.is_up();
     }
 
     /// Leaves the cluster: takes no new connections, finishes those it has, and ends; nobody takes its place. Returns
@@ -294,6 +316,14 @@ impl ThisWorker {
         here().drain.deadline().is_none()
     }
 
+    /// Whether this worker's end is near: the cluster was told to stop and is in its
+    /// [`pre_drain`](crate::Cluster::pre_drain), in which it serves as ever, or this worker has been told to finish. For an
+    /// endpoint by which a load balancer sees whom to send to: it answers 503 from here on. Node has no word for it.
+    pub fn is_stopping(&self) -> bool {
+        let drain = &here().drain;
+        drain.is_foretold() || drain.deadline().is_some()
+    }
+
     /// Builds the runtime that the cluster was given, and runs the body of `main` in it. Called once, right after
     /// [`start`](crate::Cluster::start). A runtime that can't be built ends the worker with status 1.
     ///
@@ -301,6 +331,10 @@ impl ThisWorker {
     /// If the runtime is [`Runtime::None`]: then use [`run`](ThisWorker::run).
     pub fn block_on<F: Future>(self, body: F) -> F::Output {
         let settings = &here().settings;
+        let body = async {
+            here().body_runs();
+            body.await
+        };
         let mut builder = match settings.runtime() {
             Runtime::CurrentThread => tokio::runtime::Builder::new_current_thread(),
             Runtime::MultiThread => {
@@ -335,7 +369,9 @@ impl Here {
             }
         };
         let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
-        Here { birth, settings, drain: Drain::new(), messages, questions, to }
+        let wearing = Wearing::new(birth.id, &settings);
+        let pulses = Pulses::new(settings.heartbeat());
+        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, pulses, to }
     }
 
     fn tell(&self, message: &ToPrimary) {
@@ -386,6 +422,22 @@ impl link::Listener for Here {
 
     fn drain(&self, within: Duration) {
         self.begin_drain(within);
+    }
+
+    fn foretold(&self) {
+        self.drain.foretell();
+    }
+
+    fn weigh(&self) -> Option<Instant> {
+        let (worn, again) = self.wearing.weigh(Instant::now());
+        if let Some(why) = worn {
+            self.tell(&ToPrimary::Worn { why });
+        }
+        again
+    }
+
+    fn ring(&self, now: Instant) -> Option<Instant> {
+        self.pulses.ring(now)
     }
 
     fn terminated(&self) -> Option<Instant> {

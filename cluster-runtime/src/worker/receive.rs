@@ -16,7 +16,9 @@ use tokio::sync::watch;
 
 use super::account::{Account, Permit, Spent};
 use super::bind::{Listener, Of};
+use super::pulse::Pulse;
 use super::{Here, To, here, unclustered};
+use crate::ipc::channel::crowded;
 #[cfg(feature = "actix")]
 use crate::ipc::message::ListenerId;
 use crate::ipc::message::{Handoff, LaneId, ToPrimary, ToWorker};
@@ -44,6 +46,7 @@ pub(crate) struct Connection {
 /// Where one thread of a server gets its connections from.
 pub(crate) struct Lane {
     source: Source,
+    pulse: Option<Pulse>,
     account: Account,
     #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "keeps the wishes' sender"))]
     remote: LaneRemote,
@@ -128,6 +131,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
             let sockets = unclustered::Sockets::open(listeners)?;
             // The primary has heard nothing of these.
             link.tell(&ToPrimary::Ready, None);
+            here.is_up();
             Source::Here(sockets)
         }
         To::Primary(link) => {
@@ -145,9 +149,14 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
     };
     std::mem::forget(opening);
+    let pulse = match &source {
+        Source::Primary { id, .. } => here.beat_for(*id),
+        Source::Here(_) => None,
+    };
     let (wish, wishes) = watch::channel(Wish::Receive);
     Ok(Lane {
         source,
+        pulse,
         account: account.clone(),
         remote: LaneRemote { wish: Arc::new(wish) },
         wishes,
@@ -315,6 +324,7 @@ impl Lane {
     /// Nothing will be read from it any more: what somebody may have left on it is for others.
     fn end(&mut self, here: &Here) {
         if !std::mem::replace(&mut self.ended, true) {
+            self.pulse = None;
             self.source.tell(|lane| ToPrimary::Gone { lane });
             here.drain.ended();
         }
@@ -361,6 +371,12 @@ impl Source {
             let received = match socket.try_io(Interest::READABLE, receive) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // Short of memory: what was to be received is on the lane still. Others have a turn first, and may give
+                // some back.
+                Err(error) if crowded(&error) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             };
             if received.bytes == 0 {

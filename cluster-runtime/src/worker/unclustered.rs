@@ -17,6 +17,7 @@ use super::bind::{Datagrams, Listener, Of, Options};
 use crate::event::Address;
 use crate::ipc::message::{Handoff, ListenerId};
 use crate::report;
+use crate::sys::activation;
 use crate::sys::socket::{self, Trouble};
 use crate::sys::socket_file::SocketFile;
 
@@ -34,6 +35,11 @@ pub(super) struct Bound {
 
 pub(super) fn bind(address: Address, options: &Options) -> io::Result<Listener> {
     super::settings().allow(&address)?;
+    if options.is_shared()
+        && let Some(socket) = activation::at(&address)?
+    {
+        return adopt(socket);
+    }
     match &address {
         Address::Unix(path) => {
             let (socket, file) = SocketFile::listen(path, options.backlog, options.mode)?;
@@ -48,6 +54,11 @@ pub(super) fn bind(address: Address, options: &Options) -> io::Result<Listener> 
 
 pub(super) fn bind_udp(address: &Address, options: &Options) -> io::Result<Datagrams> {
     super::settings().allow(address)?;
+    if options.is_shared()
+        && let Some(socket) = activation::at(address)?
+    {
+        return adopt_udp(socket);
+    }
     match address {
         Address::Udp(address) => Ok((socket::bind_udp(*address, options.manner())?, None)),
         _ => Err(io::Error::other("this is not a UDP address")),

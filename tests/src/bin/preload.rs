@@ -1,4 +1,4 @@
-//! `serve` with preload, which fails if TEST_HOW says so.
+//! `serve` with preload, which builds TEST_BUILD megabytes, and fails if TEST_HOW says so.
 
 use std::env;
 
@@ -6,6 +6,8 @@ use cluster_tests::{announce, serve};
 
 fn preload() -> Result<(), String> {
     println!("preload in {}", std::process::id());
+    let megabytes: usize = env::var("TEST_BUILD").ok().and_then(|number| number.parse().ok()).unwrap_or(0);
+    std::hint::black_box(vec![1u8; megabytes << 20].leak());
     match env::var("TEST_HOW").as_deref() {
         Ok("error") => Err("the model file is missing".to_owned()),
         Ok("panic") => panic!("a bug in preload"),

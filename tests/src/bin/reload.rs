@@ -19,9 +19,19 @@ async fn main() -> std::io::Result<()> {
     println!("worker {} is of generation {}", worker.id(), worker.generation());
     match env::var("TEST_HOW").as_deref().unwrap_or("serve") {
         "serve" => serve::all().await,
+        "late" => {
+            worker.messages::<String>().recv().await;
+            serve::all().await
+        }
         "error" => Err(std::io::Error::other("the new configuration is wrong")),
         "panic" => panic!("a bug in the new code"),
         "abort" => process::abort(),
+        "bind" => {
+            let path = env::var("TEST_BIND").expect("a socket's path").replace("unix:", "");
+            let _again = cluster::net::UnixListener::bind(&path).await?;
+            let _new = cluster::net::UnixListener::bind(path + ".new").await?;
+            process::exit(7)
+        }
         "fall" if worker.slot() == 0 => {
             worker.ready();
             process::exit(3)

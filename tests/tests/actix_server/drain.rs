@@ -31,7 +31,7 @@ macro_rules! server {
 }
 
 #[test]
-fn a_request_in_progress_finishes_and_an_idle_connection_closes() {
+fn p51_a_request_in_progress_finishes_and_an_idle_connection_closes() {
     let (gate, gated) = gate();
     let server = server!(gated).keep_alive(Duration::from_secs(600));
     let address = server.addrs()[0];

@@ -179,7 +179,7 @@ fn p81_after_each_reload_every_listener_takes_connections() {
 
 /// Mutation: use a failed reload's number again; keep no outcome, or the first one.
 #[test]
-fn p79_a_reload_that_fails_twice_and_then_succeeds_is_told_of_three_times() {
+fn p20_p79_a_reload_that_fails_twice_and_then_succeeds_is_told_of_three_times() {
     let mut cluster =
         Cluster::of("reload").workers(1).env("TEST_GENERATIONS", "2 3").env("TEST_HOW", 7).start();
     let address = cluster.up(1);
@@ -193,5 +193,27 @@ fn p79_a_reload_that_fails_twice_and_then_succeeds_is_told_of_three_times() {
     cluster.said("reload 4 ok");
     assert_eq!(ask(&address, "/").number("generation"), Some(4));
     cluster.up(1);
+    cluster.stop();
+}
+
+/// Mutation: drain the old one when the new one is online; take the deadline of the start for readiness.
+#[test]
+fn p38_the_old_one_stays_until_the_new_one_is_ready_however_late() {
+    let mut cluster =
+        Cluster::of("reload").workers(1).env("TEST_GENERATIONS", 2).env("TEST_HOW", "late").start();
+    let address = cluster.up(1);
+    cluster.signal(Signal::HUP);
+    cluster.said("worker 2 is of generation 2");
+    cluster.listen_for(Duration::from_millis(300));
+    let online = cluster.story().life(2);
+    cluster.check(online == ["fork", "online"], "it is on its way");
+    let early = cluster.story().life(1).len();
+    cluster.check(early == 3, "the old one to have been told nothing");
+    assert_eq!(ask(&address, "/tell/2/go").worker(), 1);
+    cluster.said("reload 2 ok");
+    cluster.exit(1);
+    assert_eq!(ask(&address, "/").worker(), 2);
+    cluster.up(1);
+    // Never ready: P78.
     cluster.stop();
 }

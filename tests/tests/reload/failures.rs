@@ -112,7 +112,8 @@ fn p74_without_descriptors_for_one_more_worker_it_fails_and_nobody_notices() {
     cluster.expect_log("reload: ");
     process::limit_descriptors(cluster.pid(), process::next_descriptor(cluster.pid()) + 1);
     cluster.signal(Signal::HUP);
-    assert!(failure(&mut cluster, 2).starts_with("worker 3 could not be started"));
+    let failure = failure(&mut cluster, 2);
+    assert!(failure.starts_with("worker 3 could not be started"), "{failure}");
     process::limit_descriptors(cluster.pid(), 1000);
     assert_eq!(kept.ask("/").pid(), before);
     assert_eq!(ask(&address, "/").number("generation"), Some(1));
@@ -157,5 +158,31 @@ fn a_worker_that_is_disconnected_meanwhile_is_not_replaced() {
     cluster.up(2);
     let slots: BTreeSet<_> = (0..4).map(|_| ask(&address, "/").number("slot")).collect();
     assert_eq!(slots, BTreeSet::from([Some(0), Some(1)]));
+    cluster.stop();
+}
+
+/// Mutation: keep what a worker that never was ready has bound; close what it shares with who it was to replace.
+#[test]
+fn one_that_binds_and_dies_takes_its_listeners_along_and_nobody_elses() {
+    let path = std::env::temp_dir().join(format!("cluster-binds-{}.sock", std::process::id()));
+    let bind = format!("unix:{}", path.display());
+    let mut cluster = Cluster::of("reload")
+        .workers(1)
+        .bind(&bind)
+        .env("TEST_GENERATIONS", 2)
+        .env("TEST_HOW", "bind")
+        .start();
+    let address = cluster.up(1);
+    cluster.expect_log("status 7");
+    cluster.signal(Signal::HUP);
+    assert!(failure(&mut cluster, 2).contains("status 7"));
+    cluster.logged(&format!("{bind}.new is closed: no worker has a use for it"));
+    cluster.eventually("its file to go", || !path.with_extension("sock.new").exists());
+    assert!(path.exists(), "and the other to stay");
+    assert_eq!(ask(&address, "/").worker(), 1);
+    cluster.signal(Signal::HUP);
+    cluster.said("reload 3 ok");
+    assert_eq!(ask(&address, "/").number("generation"), Some(3));
+    cluster.up(1);
     cluster.stop();
 }

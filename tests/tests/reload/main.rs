@@ -5,6 +5,7 @@ mod failures;
 mod load;
 mod preload;
 mod stop;
+mod words;
 
 use cluster_tests::{Cluster, Event};
 

@@ -31,7 +31,7 @@ fn ends(mut cluster: Cluster, (signal, code): (Signal, i32)) -> Story {
 
 /// Mutation: leave a replacement that is under way out of the stop.
 #[test]
-fn p58_a_stop_ends_a_reload_whose_new_worker_is_not_ready() {
+fn p58_p59_a_stop_ends_a_reload_whose_new_worker_is_not_ready() {
     for stop in STOPS {
         let story = ends(hanging(), stop);
         assert!(story.said("reload 2 failed: the cluster stops"), "{story}");

@@ -61,8 +61,19 @@ impl SavedLanes {
             let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left } = saved;
             let (tx, rx) = (tx.take(claims), rx.take(claims));
             let worker = Id(worker);
-            let lane =
-                Lane { worker, slot, listeners, tx, rx, full, crowded: false, rest_until: None, ended, left };
+            let lane = Lane {
+                worker,
+                slot,
+                listeners,
+                tx,
+                rx,
+                full,
+                silent: false,
+                crowded: false,
+                rest_until: None,
+                ended,
+                left,
+            };
             lanes.lanes.insert(id, lane);
             lanes.sort(id);
         }

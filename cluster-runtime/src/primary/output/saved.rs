@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outputs, Tap};
+use super::{Outputs, Tap, Watch};
 use crate::config::Output;
 use crate::ipc::bytes::Bytes;
 use crate::primary::lines::{Lines, Stream};
@@ -26,6 +26,8 @@ struct SavedTap {
     stderr: bool,
     pipe: Fd,
     begun: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watch: Option<Watch>,
 }
 
 impl Outputs {
@@ -35,6 +37,7 @@ impl Outputs {
             stderr: *stream == Stream::Stderr,
             pipe: Fd::of(&tap.pipe),
             begun: Bytes(tap.lines.begun().to_vec()),
+            watch: tap.watch,
         });
         let waiting = self.outlets.as_ref().map(Outlets::waiting).unwrap_or_default();
         SavedOutputs { taps: taps.collect(), waiting: waiting.into_iter().map(Bytes).collect() }
@@ -43,6 +46,9 @@ impl Outputs {
     /// In an image that is to take over, before anything is taken.
     pub(crate) fn prepare(mode: Output, saved: &SavedOutputs) -> io::Result<Outputs> {
         let mut outputs = Outputs::new(mode)?;
+        if outputs.mode == Output::Inherit && saved.taps.iter().any(|tap| tap.watch.is_some()) {
+            outputs.outlets = Some(Outlets::of_stderr()?);
+        }
         if outputs.outlets.is_none() && saved.waiting.iter().any(|bytes| !bytes.0.is_empty()) {
             outputs.outlets = Some(Outlets::open()?);
         }
@@ -50,10 +56,10 @@ impl Outputs {
     }
 
     pub(crate) fn adopt(&mut self, saved: SavedOutputs, claims: &Claims) {
-        for SavedTap { worker, stderr, pipe, begun } in saved.taps {
+        for SavedTap { worker, stderr, pipe, begun, watch } in saved.taps {
             let stream = if stderr { Stream::Stderr } else { Stream::Stdout };
             let pipe = pipe.take(claims).into();
-            let tap = Tap { pipe, lines: Lines::begun_with(begun.0), wanted: true, heard: false };
+            let tap = Tap { pipe, lines: Lines::begun_with(begun.0), wanted: true, heard: false, watch };
             self.taps.insert((Id(worker), stream), tap);
         }
         if let Some(outlets) = &mut self.outlets {

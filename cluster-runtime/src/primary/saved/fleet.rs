@@ -11,6 +11,7 @@ use super::super::step::{self, Failure, Ids, Rules};
 use super::super::supervise::{Deaths, Streak};
 use super::super::upgrade::{Stage, UnderWay, Upgrades};
 use super::words::{self, Exit};
+use crate::ipc::message::Wear;
 use crate::upgrade::UpgradeFailure;
 
 /// All workers, and what is to become of them.
@@ -39,6 +40,9 @@ struct Slot {
     holder: Option<u64>,
     refill: Option<Due>,
     streak: u32,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recycle: Option<Due>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -55,6 +59,14 @@ struct Member {
     connected: bool,
     proven: bool,
     first: bool,
+    /// Since version 2, like all that follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stalled: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    said: String,
+    /// How long ago it was said, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worn: Option<(Duration, Wear)>,
 }
 
 /// As in `slot.rs`; `ready` is how long ago it was.
@@ -159,8 +171,12 @@ impl Member {
             connected,
             proven,
             first,
+            stalled,
+            ref said,
+            worn,
         } = *member;
         let (life, age) = (now.save(life), now.ago(born));
+        let worn = worn.map(|(at, why)| (now.ago(at), why));
         Member {
             id: id.0,
             slot,
@@ -174,6 +190,9 @@ impl Member {
             connected,
             proven,
             first,
+            stalled,
+            said: said.clone(),
+            worn,
         }
     }
 
@@ -191,8 +210,12 @@ impl Member {
             connected,
             proven,
             first,
+            stalled,
+            ref said,
+            worn,
         } = *self;
         let (life, born) = (now.restore(life)?, now.before(age)?);
+        let worn = worn.map(|(ago, why)| Ok::<_, String>((now.before(ago)?, why))).transpose()?;
         Ok(slot::Member {
             slot,
             generation,
@@ -205,6 +228,9 @@ impl Member {
             connected,
             proven,
             first,
+            stalled,
+            said: said.clone(),
+            worn,
         })
     }
 }
@@ -261,14 +287,17 @@ impl step::Fleet {
     pub(crate) fn save(&self, now: Instant) -> Fleet {
         let now = Now(now);
         // As with a member, whatever is added is to be thought of here. The rules are those of each image's settings; and
-        // while it stops no image is executed.
+        // while it stops no image is executed. Hearts are heard anew: the next beat of each makes it known.
         let step::Fleet {
             rules: _,
             ids,
             slots,
             members,
+            target: _,
+            worn_at: _,
             deaths,
-            reloads: Reloads { current, last, running: _, wanted },
+            hearts: _,
+            reloads: Reloads { current, last, running: _, wanted, coming: _ },
             upgrades: Upgrades { under_way, postponed: _ },
             configured,
             phase: _,
@@ -277,9 +306,9 @@ impl step::Fleet {
             failure,
         } = self;
         let slot = |slot: &step::Slot| {
-            let step::Slot { holder, refill_at, streak } = slot;
+            let step::Slot { holder, refill_at, recycle_at, streak } = slot;
             let (holder, refill) = (holder.map(|id| id.0), refill_at.map(|at| now.due(at)));
-            Slot { holder, refill, streak: streak.deaths }
+            Slot { holder, refill, streak: streak.deaths, recycle: recycle_at.map(|at| now.due(at)) }
         };
         let (generation, workers) = match under_way.as_ref().map(|upgrade| &upgrade.stage) {
             Some(Stage::Proving { before, workers } | Stage::GoingBack { before, workers, .. }) => {
@@ -344,6 +373,7 @@ impl step::Fleet {
                 holder: slot.holder.map(Id),
                 refill_at: slot.refill.map(|due| now.at(due)).transpose()?,
                 streak: Streak { deaths: slot.streak },
+                recycle_at: slot.recycle.map(|due| now.at(due)).transpose()?,
             })
         });
         let members = saved.members.iter().map(|member| Ok((Id(member.id), member.restore(now)?)));
@@ -358,12 +388,14 @@ impl step::Fleet {
         fleet.reloads = Reloads {
             current,
             last: saved.last_generation,
-            running: Some(Running { generation: current, began: now.0, coming: BTreeMap::new(), roll }),
+            running: Some(Running { generation: current, began: now.0, roll }),
             wanted: saved.reload_wanted,
+            coming: BTreeMap::new(),
         };
         let under_way = UnderWay { generation: upgrade.generation, began, stage };
         fleet.upgrades = Upgrades { under_way: Some(under_way), postponed };
         fleet.configured = workers;
+        fleet.count();
         fleet.has_served = saved.has_served;
         fleet.failure = saved.nobody_left.as_ref().map(|exit| Failure::NobodyLeft { exit: exit.into() });
         Ok(fleet)

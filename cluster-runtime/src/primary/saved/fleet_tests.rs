@@ -31,11 +31,20 @@ pub(in super::super) fn sample() -> Fleet {
         connected: at != 5,
         proven: at == 3,
         first: at == 6,
+        stalled: at == 5,
+        said: if at == 5 { "why".into() } else { String::new() },
+        worn: (at == 3).then_some((SECOND, Wear::Requests(9))),
     };
     let members: Vec<_> = lives.iter().enumerate().map(member).collect();
-    let mut slots: Vec<_> =
-        (0..5).map(|at| Slot { holder: Some(11 + at), refill: None, streak: at as u32 }).collect();
-    slots.push(Slot { holder: None, refill: Some(Due::In(SECOND / 3)), streak: u32::MAX });
+    let mut slots: Vec<_> = (0..5)
+        .map(|at| Slot {
+            holder: Some(11 + at),
+            refill: None,
+            streak: at as u32,
+            recycle: Some(Due::In(SECOND)),
+        })
+        .collect();
+    slots.push(Slot { holder: None, refill: Some(Due::In(SECOND / 3)), streak: u32::MAX, recycle: None });
     Fleet {
         last_id: 20,
         slots,
@@ -65,7 +74,14 @@ impl Fleet {
 }
 
 fn exit(status: ExitStatus) -> crate::event::Exit {
-    crate::event::Exit { status, reason: Reason::TimedOut, asked: false, lived: 3 * SECOND }
+    crate::event::Exit {
+        status,
+        reason: Reason::TimedOut,
+        asked: false,
+        told: true,
+        lived: 3 * SECOND,
+        said: "why".into(),
+    }
 }
 
 pub(in super::super) fn restored(saved: &Fleet) -> Result<step::Fleet, String> {
@@ -75,6 +91,9 @@ pub(in super::super) fn restored(saved: &Fleet) -> Result<step::Fleet, String> {
         restart_window: 60 * SECOND,
         startup_timeout: 10 * SECOND,
         drain_timeout: 5 * SECOND,
+        pre_drain: Duration::ZERO,
+        heartbeat: None,
+        max_age: None,
         max_surge: 1,
     };
     step::Fleet::restore(saved, rules, Ids::default(), 4, None, Instant::now())

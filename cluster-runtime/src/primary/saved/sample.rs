@@ -89,7 +89,7 @@ fn parts() -> Value {
         ("blocked", v([13])),
         ("inherited", v([(3, 5u64, 1u64 << 40)])),
         ("children", list([child])),
-        ("leavers", v([40])),
+        ("leavers", list([map([("pid", v(4000)), ("pidfd", v(40))])])),
         ("lines", list([line])),
         ("lanes", lanes),
         ("listeners", listeners),

@@ -15,6 +15,11 @@ pub(super) struct Exit {
     reason: String,
     asked: bool,
     lived: Duration,
+    /// Since version 2, and what follows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    said: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -42,6 +47,7 @@ fn word(reason: Reason) -> &'static str {
         Reason::NotStarted => "not started",
         Reason::Killed => "killed",
         Reason::TimedOut => "timed out",
+        Reason::Stalled => "stalled",
     }
 }
 
@@ -53,6 +59,7 @@ fn reason(word: &str) -> Reason {
         "not started" => Reason::NotStarted,
         "killed" => Reason::Killed,
         "timed out" => Reason::TimedOut,
+        "stalled" => Reason::Stalled,
         _ => Reason::Failed,
     }
 }
@@ -64,7 +71,9 @@ impl From<&event::Exit> for Exit {
             ExitStatus::Signal(signal) => Status::Signal(signal.as_raw()),
             ExitStatus::Unknown => Status::Unknown,
         };
-        Exit { status, reason: word(exit.reason).to_owned(), asked: exit.asked, lived: exit.lived }
+        let word = word(exit.reason).to_owned();
+        let said = exit.said.clone();
+        Exit { status, reason: word, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 
@@ -77,7 +86,9 @@ impl From<&Exit> for event::Exit {
             }
             Status::Unknown => ExitStatus::Unknown,
         };
-        event::Exit { status, reason: reason(&exit.reason), asked: exit.asked, lived: exit.lived }
+        let reason = reason(&exit.reason);
+        let said = exit.said.clone();
+        event::Exit { status, reason, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 

@@ -1,0 +1,145 @@
+//! Signs of life: one for each lane, from the runtime that reads it.
+//!
+//! The link's thread is only the clock. It rings, and a task in the runtime beats when it gets its turn; so a runtime that
+//! is blocked is silent, and one without timers is not. Rung from outside, a runtime with several threads gets to see what
+//! else there is to do, too, should the one thread that waited for events be blocked.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::{Here, To, here};
+use crate::ipc::message::{LaneId, ToPrimary};
+
+/// How many beats there are in the time without any after which a worker is given up.
+const BEATS: u32 = 6;
+
+/// All pulses of this process.
+#[derive(Debug)]
+pub(super) struct Pulses {
+    every: Option<Duration>,
+    bells: Mutex<Bells>,
+    body: Mutex<Body>,
+}
+
+#[derive(Debug, Default)]
+struct Bells {
+    all: Vec<Weak<Notify>>,
+    /// Nothing while there is nobody to ring for: then no clock runs.
+    next: Option<Instant>,
+}
+
+/// The runtime of the body, which beats where there may be no lane.
+#[derive(Debug, Default)]
+struct Body {
+    runtime: Option<Handle>,
+    wanted: bool,
+}
+
+/// Beats until it is dropped.
+#[derive(Debug)]
+pub(super) struct Pulse(AbortHandle);
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Pulses {
+    /// `within` so long, a sign of life is wanted; none at all where nothing is said.
+    pub(super) fn new(within: Option<Duration>) -> Pulses {
+        Pulses { every: within.map(|within| within / BEATS), bells: Mutex::default(), body: Mutex::default() }
+    }
+
+    /// In the link's thread: rings when it is time. Yields when it is the next time.
+    pub(super) fn ring(&self, now: Instant) -> Option<Instant> {
+        let mut bells = lock(&self.bells);
+        let next = bells.next?;
+        if next > now {
+            return Some(next);
+        }
+        bells.all.retain(|bell| bell.upgrade().inspect(|bell| bell.notify_one()).is_some());
+        bells.next = self.every.filter(|_| !bells.all.is_empty()).map(|every| now + every);
+        bells.next
+    }
+
+    /// The clock runs from now on, if it has not before: then the link's thread has to be told.
+    fn add(&self, bell: &Arc<Notify>, every: Duration) -> bool {
+        let mut bells = lock(&self.bells);
+        bells.all.push(Arc::downgrade(bell));
+        let stood_still = bells.next.is_none();
+        bells.next.get_or_insert_with(|| Instant::now() + every);
+        stood_still
+    }
+}
+
+impl Here {
+    /// In the runtime that reads the lane.
+    pub(super) fn beat_for(&'static self, lane: LaneId) -> Option<Pulse> {
+        self.beat(Some(lane), &Handle::current())
+    }
+
+    /// In the runtime of the body, when it begins.
+    pub(super) fn body_runs(&'static self) {
+        lock(&self.pulses.body).runtime = Some(Handle::current());
+        self.beat_for_body();
+    }
+
+    /// This worker is up, and it may be without a lane.
+    pub(super) fn is_up(&'static self) {
+        lock(&self.pulses.body).wanted = true;
+        self.beat_for_body();
+    }
+
+    fn beat_for_body(&'static self) {
+        let mut body = lock(&self.pulses.body);
+        if body.wanted
+            && let Some(runtime) = body.runtime.take()
+        {
+            // As long as the runtime.
+            std::mem::forget(self.beat(None, &runtime));
+        }
+    }
+
+    fn beat(&'static self, lane: Option<LaneId>, runtime: &Handle) -> Option<Pulse> {
+        let (every, To::Primary(link)) = (self.pulses.every?, &self.to) else { return None };
+        let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        let bell = Arc::new(Notify::new());
+        if self.pulses.add(&bell, every) {
+            link.wake();
+        }
+        let beat = ToPrimary::Beat { lane, every_ms };
+        // Where the last one ends, on its way: while the primary does not read, there is one of them and no more.
+        let mut sent = 0;
+        let ended = lane.is_none().then_some(Ended);
+        if lane.is_none() {
+            // By whoever says that it is up, who may hang in the next moment. For a lane it is asked for, and this is known.
+            link.tell_again(&beat, &mut sent);
+        }
+        let task = runtime.spawn(async move {
+            let _ended = ended;
+            loop {
+                bell.notified().await;
+                link.tell_again(&beat, &mut sent);
+            }
+        });
+        Some(Pulse(task.abort_handle()))
+    }
+}
+
+/// Says that the body's runtime has ended: what comes after it is not silence.
+struct Ended;
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        here().tell(&ToPrimary::Still);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
