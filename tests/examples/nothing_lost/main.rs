@@ -17,9 +17,11 @@ use cluster_tests::claims::{self, Claim, FALLEN, RELOADS, UNFIT};
 /// A promise: its name, and how it is tried.
 type Promise = (&'static str, fn(&Arguments) -> Claim);
 
-const PROMISES: [Promise; 9] = [
+const PROMISES: [Promise; 11] = [
     ("reloads", |n| claims::reloads(n.reloads, n.time)),
     ("upgrades", |n| claims::upgrades(n.upgrades, n.time)),
+    ("scaling", |n| claims::scalings(n.reloads / 2, n.time)),
+    ("wear", |n| claims::worn(20, n.time)),
     ("unfit", |n| claims::broken_deploys(&UNFIT, n.time)),
     ("fallen", |n| claims::broken_deploys(&FALLEN, n.time)),
     ("configurations", |n| claims::broken_reloads(&RELOADS, n.time)),
