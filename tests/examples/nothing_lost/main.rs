@@ -31,6 +31,9 @@ const PROMISES: [Promise; 11] = [
     ("control", |_| claims::control(3)),
 ];
 
+/// The programs that they are tried with.
+const TRIED: [&str; 4] = ["judged", "judged_next", "broken", "reopens"];
+
 fn main() -> ExitCode {
     let arguments = match Arguments::read(&PROMISES.map(|(name, _)| name)) {
         Ok(Some(arguments)) => arguments,
@@ -80,7 +83,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!holds))
 }
 
-/// Builds the programs that are tried, as this one was built, beside it: cargo does not for an example. It is named too, so
+/// Builds the programs, as this one was built, beside it: cargo does not for an example. It is named too, so
 /// that all is built with the same features, which is once.
 fn build() {
     let own = env::current_exe().expect("the path of this program");
@@ -88,7 +91,8 @@ fn build() {
     let profile = own.parent().and_then(Path::parent).expect("cargo has put it there");
     let name = profile.file_name().and_then(|name| name.to_str()).expect("the profile's folder");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "cluster-tests", "--bins", "--example", "nothing_lost"]);
+    cargo.args(["build", "--package", "cluster-tests", "--example", "nothing_lost"]);
+    cargo.args(TRIED.into_iter().flat_map(|name| ["--bin", name]));
     cargo.args(["--profile", if name == "debug" { "dev" } else { name }]);
     // What cargo tells this program of itself would make some packages build anew.
     let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
