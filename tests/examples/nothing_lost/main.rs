@@ -22,8 +22,8 @@ const PROMISES: [Promise; 11] = [
     ("upgrades", |n| claims::upgrades(n.upgrades, n.time)),
     ("scaling", |n| claims::scalings(n.reloads / 2, n.time)),
     ("wear", |n| claims::worn(20, n.time)),
-    ("unfit", |n| claims::broken_deploys(&UNFIT, n.time)),
-    ("fallen", |n| claims::broken_deploys(&FALLEN, n.time)),
+    ("unfit", |n| claims::broken_deploys("upgrades to programs that are not fit", &UNFIT, n.time)),
+    ("fallen", |n| claims::broken_deploys("upgrades to programs that fail in its place", &FALLEN, n.time)),
     ("configurations", |n| claims::broken_reloads(&RELOADS, n.time)),
     ("kills", |n| claims::kills(n.kills, n.time)),
     ("storm", |n| claims::kills_meanwhile(n.kills, n.time)),
@@ -76,7 +76,9 @@ fn main() -> ExitCode {
         println!("| --- | ---: | ---: | --- |");
     }
     for row in told {
-        println!("| {} | {} | {} | {} |", row.deploy, row.requests, row.harmed, row.told);
+        // What a program has said last goes on for some lines.
+        let told = row.told.split(": it said: ").next().unwrap_or_default();
+        println!("| {} | {} | {} | {told} |", row.deploy, row.requests, row.harmed);
     }
     let end = if holds { "every promise holds" } else { "NOT every promise holds" };
     println!("\n{requests} requests were judged in {:.0} s: {end}.", began.elapsed().as_secs_f64());
