@@ -56,7 +56,7 @@ fn p09_in_a_crash_loop_the_primary_still_answers_and_still_ends() {
             story.events().any(heard).then_some(())
         });
         let took = began.elapsed();
-        cluster.check(took < Duration::from_millis(100), &format!("an answer at once, not after {took:?}"));
+        cluster.check(took < Duration::from_millis(500), &format!("an answer at once, not after {took:?}"));
     }
     let began = Instant::now();
     cluster.signal(Signal::TERM);
@@ -109,7 +109,7 @@ fn p11_the_times_that_workers_need_to_end_run_side_by_side() {
     cluster.signal(Signal::TERM);
     let story = cluster.ends(0);
     let took = began.elapsed();
-    let range = Duration::from_millis(500)..Duration::from_millis(1500);
+    let range = Duration::from_millis(500)..Duration::from_secs(3);
     assert!(range.contains(&took), "once what one needs, not {WORKERS} times: {took:?}: {story}");
 }
 
