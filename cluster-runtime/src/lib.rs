@@ -223,7 +223,7 @@ pub use self::primary::desk::{
     workers,
 };
 pub use self::primary::lines::{Line, Stream};
-pub use self::primary::status::{LastReload, ReloadStatus, Status, WorkerStatus, status};
+pub use self::primary::status::{LastChange, ReloadStatus, Status, WorkerStatus, status};
 pub use self::reload::{Reload, ReloadFailure};
 pub use self::role::{is_primary, is_worker};
 pub use self::settings::settings;

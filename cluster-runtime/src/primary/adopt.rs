@@ -150,6 +150,8 @@ impl Loop {
             }
         }
         self.check_output();
+        self.note_listeners();
+        self.go_on_with_upgrade();
         self.step(Input::Resume)?;
         let generation = self.fleet.generation();
         if self.preloads.is_some()

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -389,6 +390,7 @@ pub fn last_upgrade() -> Option<Upgrade> {
 
 /// Notes how an upgrade ended.
 pub(super) fn upgraded(outcome: Upgrade) {
+    status::upgraded(&outcome);
     DESK.with_borrow_mut(|desk| {
         if let Some(desk) = desk {
             desk.last_upgrade = Some(outcome);
@@ -501,7 +503,7 @@ pub(crate) fn born(id: Id, pid: u32) {
 
 /// Brings the handles up to date with what the fleet knows.
 pub(crate) fn update(fleet: &Fleet) {
-    status::update(fleet);
+    status::update(fleet, Instant::now());
     DESK.with_borrow_mut(|desk| {
         for (id, member) in fleet.members() {
             let Some(worker) = desk.as_mut().and_then(|desk| desk.workers.get(&id)) else { continue };

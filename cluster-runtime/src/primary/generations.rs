@@ -98,6 +98,7 @@ impl Loop {
         if self.fleet.reloading().is_none() {
             self.keep_current()?;
         }
+        self.tell_reload_ends(outcome.result().is_err().then(|| format!("upgrade: {outcome}")));
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! What is said when is [`Story`]'s, and pure. An upgrade is for it what a reload is: who performs one calls
 //! [`Loop::tell_reload_begins`] and [`Loop::tell_reload_ends`]. The process keeps its pid, so MAINPID is never said; and an image
-//! that takes over begins a story of its own, whose READY=1 ends the reload that the one before it has begun.
+//! that takes over goes on with the story where the one before it has left it: in the middle of an upgrade.
 
 use std::collections::VecDeque;
 use std::io;
@@ -252,6 +252,11 @@ impl Loop {
         if self.notify.watchdog.as_mut().is_some_and(|watchdog| watchdog.is_due(now)) {
             self.notify.say(Some("WATCHDOG=1\n".to_owned()), now);
         }
+    }
+
+    /// This image takes over in the middle of an upgrade, whose begin the one before has told of.
+    pub(super) fn go_on_with_upgrade(&mut self) {
+        self.notify.story.chapter = Chapter::Reloading;
     }
 
     /// A reload, or an upgrade, begins.

@@ -18,6 +18,7 @@ use crate::event::{Address, Exit, State};
 use crate::ipc::channel::BUILD;
 use crate::reload::Reload;
 use crate::settings::settings;
+use crate::upgrade::Upgrade;
 
 thread_local! {
     static KNOWN: RefCell<Option<Known>> = const { RefCell::new(None) };
@@ -32,6 +33,8 @@ struct Known {
     listeners: Vec<Address>,
     reload: Option<ReloadStatus>,
     last_reload: Option<(Reload, Instant)>,
+    upgrading: Option<u64>,
+    last_upgrade: Option<(Upgrade, Instant)>,
     /// By slot.
     restarts: BTreeMap<usize, u64>,
 }
@@ -43,6 +46,8 @@ struct Seen {
     generation: u64,
     state: State,
     born: Option<Instant>,
+    /// When a sign of life was last heard, of the thread that is silent for the longest.
+    beat: Option<Instant>,
 }
 
 /// What goes on in the cluster: see [`status`]. Its `Display` is what SIGUSR1 prints: a line for the whole, and one for each
@@ -56,10 +61,10 @@ pub struct Status {
     pub program: PathBuf,
     /// This library, and its version.
     pub build: String,
-    /// How long the cluster has been there.
+    /// How long the cluster has been there; after an upgrade, how long this program runs it. What is counted begins anew then, too.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
-    /// That of the last reload that succeeded, or 1.
+    /// That of the last reload or upgrade that succeeded, or 1.
     pub generation: u64,
     /// Whether it was told to end.
     pub stopping: bool,
@@ -72,7 +77,11 @@ pub struct Status {
     /// The reload that runs.
     pub reload: Option<ReloadStatus>,
     /// The last one that has ended.
-    pub last_reload: Option<LastReload>,
+    pub last_reload: Option<LastChange>,
+    /// The generation that an upgrade is to make, while the program on disk is checked, takes over, and proves itself.
+    pub upgrading: Option<u64>,
+    /// The last upgrade that has ended.
+    pub last_upgrade: Option<LastChange>,
 }
 
 /// A worker, in a [`Status`].
@@ -92,6 +101,9 @@ pub struct WorkerStatus {
     /// Since its birth.
     #[serde(serialize_with = "seconds")]
     pub age: Duration,
+    /// How long ago it gave a sign of life: that of its serving threads which is silent for the longest. See
+    /// [`heartbeat_timeout`](crate::Cluster::heartbeat_timeout); `None` before the first, and where none is waited for.
+    pub last_beat: Option<Duration>,
     /// How many workers in this slot have ended unasked.
     pub restarts: u64,
     /// Bytes that it was sent and has not read. See [`Worker::backlog`](crate::Worker::backlog).
@@ -112,10 +124,10 @@ pub struct ReloadStatus {
     pub left: usize,
 }
 
-/// A reload that has ended, in a [`Status`].
+/// A reload or an upgrade that has ended, in a [`Status`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct LastReload {
+pub struct LastChange {
     /// The one that was made, or tried.
     pub generation: u64,
     /// How long it took.
@@ -145,6 +157,7 @@ pub fn status() -> Option<Status> {
             generation: seen.generation,
             state: seen.state,
             age: seen.born.map_or(Duration::ZERO, |born| now.saturating_duration_since(born)),
+            last_beat: seen.beat.map(|beat| now.saturating_duration_since(beat)),
             restarts: known.restarts.get(&seen.slot).copied().unwrap_or(0),
             backlog: hub::backlog(seen.id),
         };
@@ -161,11 +174,18 @@ pub fn status() -> Option<Status> {
             listeners: known.listeners.clone(),
             workers,
             reload: known.reload,
-            last_reload: known.last_reload.as_ref().map(|(reload, at)| LastReload {
+            last_reload: known.last_reload.as_ref().map(|(reload, at)| LastChange {
                 generation: reload.generation(),
                 took: reload.took(),
                 ago: now.saturating_duration_since(*at),
                 failure: reload.result().err().map(ToString::to_string),
+            }),
+            upgrading: known.upgrading,
+            last_upgrade: known.last_upgrade.as_ref().map(|(upgrade, at)| LastChange {
+                generation: upgrade.generation(),
+                took: upgrade.took(),
+                ago: now.saturating_duration_since(*at),
+                failure: upgrade.result().err().map(ToString::to_string),
             }),
         })
     })
@@ -189,13 +209,18 @@ impl fmt::Display for Status {
                 write!(f, "\n  listening on {}", listeners.join(", "))?;
             }
         }
-        for WorkerStatus { slot, id, pid, generation, state, age, restarts, backlog } in &self.workers {
+        for WorkerStatus { slot, id, pid, generation, state, age, last_beat, restarts, backlog } in
+            &self.workers
+        {
             let state = format!("{state:?}").to_lowercase();
             write!(
                 f,
                 "\n  slot {slot}: worker {id}, pid {pid}, generation {generation}, {state}, {} old, {restarts} restarts",
                 Time(*age)
             )?;
+            if let Some(beat) = last_beat {
+                write!(f, ", last beat {beat:.1?} ago")?;
+            }
             if *backlog > 0 {
                 write!(f, ", {backlog} bytes wait for it")?;
             }
@@ -206,11 +231,15 @@ impl fmt::Display for Status {
                 "\n  reload: generation {generation} comes: {done} slots done, {coming} coming, {left} left"
             )?;
         }
-        if let Some(LastReload { generation, took, ago, failure }) = &self.last_reload {
+        if let Some(generation) = self.upgrading {
+            write!(f, "\n  upgrade: to generation {generation}")?;
+        }
+        for (what, last) in [("reload", &self.last_reload), ("upgrade", &self.last_upgrade)] {
+            let Some(LastChange { generation, took, ago, failure }) = last else { continue };
             let how = failure.as_ref().map_or_else(|| "serves".to_owned(), |why| format!("failed: {why}"));
             write!(
                 f,
-                "\n  last reload: {} ago, generation {generation}, after {took:.1?}, {how}",
+                "\n  last {what}: {} ago, generation {generation}, after {took:.1?}, {how}",
                 Time(*ago)
             )?;
         }
@@ -243,6 +272,8 @@ pub(super) fn open() {
         listeners: Vec::new(),
         reload: None,
         last_reload: None,
+        upgrading: None,
+        last_upgrade: None,
         restarts: BTreeMap::new(),
     }));
 }
@@ -257,11 +288,12 @@ fn note(what: impl FnOnce(&mut Known)) {
 }
 
 /// Something may have happened to the fleet.
-pub(super) fn update(fleet: &Fleet) {
+pub(super) fn update(fleet: &Fleet, now: Instant) {
     note(|known| {
         known.generation = fleet.generation();
         known.stopping = fleet.is_stopping();
         known.reload = fleet.progress();
+        known.upgrading = fleet.upgrading();
         known.workers.clear();
         known.workers.extend(fleet.members().map(|(id, member)| Seen {
             id,
@@ -269,6 +301,7 @@ pub(super) fn update(fleet: &Fleet) {
             generation: member.generation,
             state: member.state(),
             born: member.exists.then_some(member.born),
+            beat: fleet.last_beat(id, now).and_then(|silent| now.checked_sub(silent)),
         }));
     });
 }
@@ -290,6 +323,11 @@ pub(super) fn reloaded(outcome: &Reload) {
     note(|known| known.last_reload = Some((outcome.clone(), Instant::now())));
 }
 
+/// An upgrade has ended, in this program.
+pub(super) fn upgraded(outcome: &Upgrade) {
+    note(|known| known.last_upgrade = Some((outcome.clone(), Instant::now())));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +341,7 @@ mod tests {
             generation,
             state,
             age: Duration::from_secs(id * 50),
+            last_beat: Some(Duration::from_millis(1500)),
             restarts: 0,
             backlog,
         };
@@ -317,12 +356,14 @@ mod tests {
             listeners: vec![Address::parse("127.0.0.1:80").unwrap(), Address::parse("unix:/a").unwrap()],
             workers: vec![worker(0, 1, 1, State::Listening, 3), worker(0, 2, 2, State::Online, 0)],
             reload: Some(ReloadStatus { generation: 2, done: 0, coming: 1, left: 1 }),
-            last_reload: Some(LastReload {
+            last_reload: Some(LastChange {
                 generation: 3,
                 took: Duration::from_millis(1500),
                 ago: Duration::from_secs(3700),
                 failure: Some("the cluster stops".into()),
             }),
+            upgrading: Some(4),
+            last_upgrade: None,
         };
         assert_eq!(
             status.to_string().lines().collect::<Vec<_>>(),
@@ -330,9 +371,10 @@ mod tests {
                 "./server (cluster 1), primary 7, up 1d 1h, generation 1",
                 "  settings: 2 workers",
                 "  listening on 127.0.0.1:80, unix:/a",
-                "  slot 0: worker 1, pid 41, generation 1, listening, 50.0s old, 0 restarts, 3 bytes wait for it",
-                "  slot 0: worker 2, pid 42, generation 2, online, 1m 40s old, 0 restarts",
+                "  slot 0: worker 1, pid 41, generation 1, listening, 50.0s old, 0 restarts, last beat 1.5s ago, 3 bytes wait for it",
+                "  slot 0: worker 2, pid 42, generation 2, online, 1m 40s old, 0 restarts, last beat 1.5s ago",
                 "  reload: generation 2 comes: 0 slots done, 1 coming, 1 left",
+                "  upgrade: to generation 4",
                 "  last reload: 1h 1m ago, generation 3, after 1.5s, failed: the cluster stops",
             ]
         );

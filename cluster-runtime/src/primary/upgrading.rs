@@ -77,6 +77,7 @@ impl Loop {
             Ok(program) => {
                 let path = self.upgrading.path().display();
                 report::info(format_args!("upgrade: executing {path}"));
+                self.tell_reload_begins();
                 self.replace_by(&program, false, None)
             }
             Err(why) => why,
