@@ -33,7 +33,7 @@ struct Known {
     listeners: Vec<Address>,
     reload: Option<ReloadStatus>,
     last_reload: Option<(Reload, Instant)>,
-    upgrading: Option<u64>,
+    upgrading: bool,
     last_upgrade: Option<(Upgrade, Instant)>,
     /// By slot.
     restarts: BTreeMap<usize, u64>,
@@ -78,8 +78,8 @@ pub struct Status {
     pub reload: Option<ReloadStatus>,
     /// The last one that has ended.
     pub last_reload: Option<LastChange>,
-    /// The generation that an upgrade is to make, while the program on disk is checked, takes over, and proves itself.
-    pub upgrading: Option<u64>,
+    /// Whether an upgrade is under way: it waits, the program on disk is checked, or this is it, and proves itself.
+    pub upgrading: bool,
     /// The last upgrade that has ended.
     pub last_upgrade: Option<LastChange>,
 }
@@ -231,8 +231,8 @@ impl fmt::Display for Status {
                 "\n  reload: generation {generation} comes: {done} slots done, {coming} coming, {left} left"
             )?;
         }
-        if let Some(generation) = self.upgrading {
-            write!(f, "\n  upgrade: to generation {generation}")?;
+        if self.upgrading {
+            f.write_str("\n  upgrade: under way")?;
         }
         for (what, last) in [("reload", &self.last_reload), ("upgrade", &self.last_upgrade)] {
             let Some(LastChange { generation, took, ago, failure }) = last else { continue };
@@ -272,7 +272,7 @@ pub(super) fn open() {
         listeners: Vec::new(),
         reload: None,
         last_reload: None,
-        upgrading: None,
+        upgrading: false,
         last_upgrade: None,
         restarts: BTreeMap::new(),
     }));
@@ -293,7 +293,7 @@ pub(super) fn update(fleet: &Fleet, now: Instant) {
         known.generation = fleet.generation();
         known.stopping = fleet.is_stopping();
         known.reload = fleet.progress();
-        known.upgrading = fleet.upgrading();
+        known.upgrading = fleet.is_upgrading();
         known.workers.clear();
         known.workers.extend(fleet.members().map(|(id, member)| Seen {
             id,
@@ -362,7 +362,7 @@ mod tests {
                 ago: Duration::from_secs(3700),
                 failure: Some("the cluster stops".into()),
             }),
-            upgrading: Some(4),
+            upgrading: true,
             last_upgrade: None,
         };
         assert_eq!(
@@ -374,7 +374,7 @@ mod tests {
                 "  slot 0: worker 1, pid 41, generation 1, listening, 50.0s old, 0 restarts, last beat 1.5s ago, 3 bytes wait for it",
                 "  slot 0: worker 2, pid 42, generation 2, online, 1m 40s old, 0 restarts, last beat 1.5s ago",
                 "  reload: generation 2 comes: 0 slots done, 1 coming, 1 left",
-                "  upgrade: to generation 4",
+                "  upgrade: under way",
                 "  last reload: 1h 1m ago, generation 3, after 1.5s, failed: the cluster stops",
             ]
         );
