@@ -1,5 +1,6 @@
 //! What is to be said of a server in the end: the table, the first bad records, and whether it is clean.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -84,6 +85,8 @@ pub struct Verdict {
     rows: Vec<Row>,
     all: Row,
     bad: Vec<Record>,
+    /// The client's own address of each; by its client, which is the upper half of its requests' ids, and its number there.
+    harmed: BTreeMap<(u64, u64), String>,
     failures: Vec<String>,
     took: Duration,
     seed: u64,
@@ -103,6 +106,7 @@ impl Verdict {
             rows: each.collect(),
             all: Row::new("all".to_owned(), String::new()),
             bad: Vec::new(),
+            harmed: BTreeMap::new(),
             failures: Vec::new(),
             took: Duration::ZERO,
             seed: plan.seed,
@@ -118,6 +122,9 @@ impl Verdict {
         self.rows[row].enter(&record, is_over);
         self.all.enter(&record, is_over);
         let class = record.class();
+        if class.is_bad() && class != Class::Refused {
+            self.harmed.insert((record.id >> 32, record.connection), record.local.clone());
+        }
         let alike = self.bad.iter().filter(|other| other.class() == class).count();
         if self.is_bad(class) && alike < SHOWN {
             self.bad.push(record);
@@ -158,6 +165,18 @@ impl Verdict {
     #[must_use]
     pub fn bad(&self) -> &[Record] {
         &self.bad
+    }
+
+    /// How many requests there were.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.all.counts.iter().sum()
+    }
+
+    /// The connections on which something bad happened, be it to one request or to several, also those that raced: the
+    /// client's own address of each, which is empty for a Unix socket. A client that was refused had no connection.
+    pub fn harmed(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.harmed.values().map(String::as_str)
     }
 
     /// The longest time in which no request of any client was answered.
@@ -227,7 +246,7 @@ impl Verdict {
 /// As Markdown.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let requests: u64 = self.all.counts.iter().sum();
+        let requests = self.requests();
         writeln!(
             f,
             "{requests} requests in {:.1} s, seed {}; times in ms\n",

@@ -1,11 +1,30 @@
-//! In a fixture's workers: the routes that the judge asks. actix-web alone, so that the control serves them too.
+//! In a fixture's workers: the routes that the judge asks. They are of actix-web alone, so that the control serves them too.
 
 use std::time::Duration;
+use std::{env, io};
 
-use actix_web::{Error, HttpRequest, HttpResponse, Responder, web};
+use ::cluster::actix::HttpServer;
+use actix_web::{App, Error, HttpRequest, HttpResponse, Responder, web};
 use actix_ws::{Message, MessageStream, Session};
 use cluster_judge::content;
 use tokio::time::{Instant, sleep_until};
+
+/// Serves them on the addresses of `TEST_BIND`; without it, on a free port. `/build` answers what program this is.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub async fn serve(build: &'static str) -> io::Result<()> {
+    let build = move || async move { build };
+    let mut server =
+        HttpServer::new(move || App::new().configure(routes).route("/build", web::get().to(build)));
+    for address in env::var("TEST_BIND").as_deref().unwrap_or("127.0.0.1:0").split(' ') {
+        server = match address.strip_prefix("unix:") {
+            Some(path) => server.bind_uds(path)?,
+            None => server.bind(address)?,
+        };
+    }
+    server.run().await
+}
 
 /// What the judge's README lists.
 pub fn routes(app: &mut web::ServiceConfig) {

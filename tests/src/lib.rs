@@ -10,9 +10,11 @@
 pub mod announce;
 mod audit;
 pub mod channel;
+pub mod claims;
 pub mod client;
 pub mod control;
 pub mod echo;
+pub mod fails;
 pub mod faults;
 pub mod judged;
 pub mod load;

@@ -48,7 +48,7 @@ impl Plan {
     /// When it cannot be copied.
     #[must_use]
     pub fn copied_to(mut self, path: &Path) -> Self {
-        fs::copy(&self.fixture, path).expect("copy the fixture");
+        copy(&self.fixture, path);
         path.clone_into(&mut self.fixture);
         self
     }
@@ -184,6 +184,13 @@ impl Plan {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
+}
+
+/// Copies a program by cp(1). Had this process the copy open for writing, a child that some other test's thread forks in that
+/// moment would have it too until its own exec, and nobody can run a file that somebody may write to.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy {} to {}", from.display(), to.display());
 }
 
 /// Where this fixture is.

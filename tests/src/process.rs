@@ -126,10 +126,7 @@ pub fn own_descriptors(pid: u32) -> Vec<(u32, String)> {
 /// The inodes of the TCP sockets that listen on `address`.
 #[must_use]
 pub fn listening_inodes(address: &str) -> Vec<String> {
-    let Some(port) = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()) else {
-        return Vec::new();
-    };
-    let port = format!(":{port:04X}");
+    let Some(port) = port(address) else { return Vec::new() };
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in fs::read_to_string(table).unwrap_or_default().lines() {
@@ -225,4 +222,46 @@ fn stat_after_name(pid: u32) -> Vec<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     fields.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The connections of clients that a process holds.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Over TCP, by the client's port.
+    pub ports: Vec<u16>,
+    /// How many over Unix sockets, where clients have no name.
+    pub unix: usize,
+}
+
+/// Those that were accepted on these addresses: `127.0.0.1:8000`, `unix:/path`.
+#[must_use]
+pub fn held(pid: u32, addresses: &[String]) -> Held {
+    let open = descriptors(pid);
+    let is_open = |inode: &str| open.iter().any(|(_, what)| *what == format!("socket:[{inode}]"));
+    let ports: Vec<_> = addresses.iter().filter_map(|address| port(address)).collect();
+    let mut held = Held::default();
+    for line in fs::read_to_string("/proc/net/tcp").unwrap_or_default().lines() {
+        // As in `listening_inodes`.
+        let field: Vec<_> = line.split_whitespace().collect();
+        let is_ours =
+            field.len() > 9 && field[3] != "0A" && ports.iter().any(|port| field[1].ends_with(port));
+        if is_ours && is_open(field[9]) {
+            let port = field[2].rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            held.ports.extend(port);
+        }
+    }
+    for line in fs::read_to_string("/proc/net/unix").unwrap_or_default().lines() {
+        // Num, references, protocol, flags, type, state, inode, path; of an accepted one that of its listener. 03 is connected.
+        let field: Vec<_> = line.split_whitespace().collect();
+        let is_ours =
+            field.len() > 7 && addresses.contains(&format!("unix:{}", field[7])) && field[5] == "03";
+        held.unix += usize::from(is_ours && is_open(field[6]));
+    }
+    held
+}
+
+/// As the kernel's tables print it, `:1F90`.
+fn port(address: &str) -> Option<String> {
+    let port: u16 = address.rsplit_once(':')?.1.parse().ok()?;
+    Some(format!(":{port:04X}"))
 }

@@ -141,7 +141,8 @@ impl Cluster {
         while Instant::now() < end && self.read_on(end) {}
     }
 
-    /// Tells the audit that this address will still be listened on: by us.
+    /// Tells the audit that this address will still be listened on: by us; or that its file will stay, since nobody is left
+    /// who could remove it.
     pub fn shares(&mut self, address: &str) {
         self.audit.shared.push(address.to_owned());
     }

@@ -297,8 +297,7 @@ fn s29_a_flood_of_connections_delays_nothing_else() {
     cluster.signal_worker(1, Signal::KILL);
     cluster.exit(1);
     let told = began.elapsed();
-    cluster
-        .check(told < Duration::from_millis(500), &format!("an end to be told at once, not after {told:?}"));
+    cluster.check(told < Duration::from_secs(1), &format!("an end to be told at once, not after {told:?}"));
     cluster.up(2);
     load.served(100);
     let began = Instant::now();

@@ -1,6 +1,5 @@
 //! Workers leave, one after the other and all at once, under the load of every kind of client; the judge watches.
 
-use std::time::Duration;
 use std::{env, fs, process};
 
 use cluster_judge::{Class, Plan, Trial, Verdict};
@@ -80,26 +79,4 @@ fn a_stop_loses_nothing() {
     let verdict = trial.stop();
     clean(&mut cluster, &verdict);
     cluster.ends(0);
-}
-
-/// The control: a server that opens its listener anew loses, and the judge says so.
-#[test]
-fn control_a_server_that_reopens_is_not_clean() {
-    let mut server = Cluster::of("reopens").start();
-    let address = server.listening(1);
-    let mut plan = mixed(&address);
-    // Whoever takes long is always under way.
-    plan.crews.push("slow-answer=2@1s".parse().expect("a crew"));
-    let trial = plan.begin().expect("start the clients");
-    for opened in 2..=4 {
-        served(&mut server, &trial);
-        server.signal(Signal::HUP);
-        server.listening(opened);
-    }
-    served(&mut server, &trial);
-    let verdict = trial.stop();
-    println!("{verdict}");
-    server.check(!verdict.is_clean() && verdict.count(Class::Lost) > 0, &format!("a loss\n{verdict}"));
-    server.signal(Signal::KILL);
-    assert!(server.orphaned(Duration::from_secs(1)).is_empty());
 }

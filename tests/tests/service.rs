@@ -53,10 +53,30 @@ fn whole_life(mut manager: Systemd, plan: Plan, path: Option<&str>) {
     assert!(last.as_ref().is_some_and(|status| status.starts_with("stopping: ")), "{last:?}");
 }
 
-/// Mutation: READY=1 at the first worker; RELOADING=1 without its time; STOPPING=1 when a worker leaves.
+/// Mutation: RELOADING=1 without its time, or with one of before; STOPPING=1 when a worker leaves.
 #[test]
 fn p39_p96_p107_p56_a_service_at_a_path_tells_its_turns_and_no_others() {
     whole_life(Systemd::at_a_path(), Cluster::of("serve").workers(2), None);
+}
+
+/// Mutation: READY=1 when the first one is ready.
+#[test]
+fn p39_ready_waits_for_the_last_one() {
+    let mut manager = Systemd::at_a_path();
+    let mut cluster = Cluster::of("reload")
+        .workers(2)
+        .env("TEST_GENERATIONS", 1)
+        .env("TEST_SLOTS", 1)
+        .env("TEST_HOW", "hang")
+        .env("CLUSTER_DRAIN_TIMEOUT", "100ms")
+        .env("NOTIFY_SOCKET", manager.address())
+        .start();
+    let address = cluster.listening(1);
+    assert_eq!(ask(&address, "/").status, 200);
+    manager.until("STATUS=starting: 1 of 2 workers are ready");
+    cluster.signal(Signal::TERM);
+    cluster.ends(0);
+    assert_eq!(manager.turns(), ["STOPPING=1"]);
 }
 
 /// Mutation: take the `@` for a part of the name.

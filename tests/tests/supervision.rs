@@ -56,7 +56,7 @@ fn p09_in_a_crash_loop_the_primary_still_answers_and_still_ends() {
             story.events().any(heard).then_some(())
         });
         let took = began.elapsed();
-        cluster.check(took < Duration::from_millis(100), &format!("an answer at once, not after {took:?}"));
+        cluster.check(took < Duration::from_millis(500), &format!("an answer at once, not after {took:?}"));
     }
     let began = Instant::now();
     cluster.signal(Signal::TERM);
@@ -74,7 +74,11 @@ fn p58_a_stop_wins_over_a_slot_that_waits() {
         }
         cluster.signal(stop);
         let story = cluster.ends(code);
-        assert_eq!(story.forks().count(), story.exits().count(), "{stop:?}: {story}");
+        assert_eq!(
+            (story.forks().count(), story.exits().count()),
+            (6, 6),
+            "{stop:?}: nobody is born: {story}"
+        );
     }
 }
 
@@ -105,7 +109,7 @@ fn p11_the_times_that_workers_need_to_end_run_side_by_side() {
     cluster.signal(Signal::TERM);
     let story = cluster.ends(0);
     let took = began.elapsed();
-    let range = Duration::from_millis(500)..Duration::from_millis(1500);
+    let range = Duration::from_millis(500)..Duration::from_secs(3);
     assert!(range.contains(&took), "once what one needs, not {WORKERS} times: {took:?}: {story}");
 }
 
@@ -217,7 +221,7 @@ fn p22_a_reload_has_no_more_workers_on_their_way_than_it_may() {
     }
 }
 
-/// Mutation: reap one for each signal of the kernel's, which are merged.
+/// Mutation: leave an end to the next turn for ever when another was seen in this one.
 #[test]
 fn s33_sixteen_that_die_at_one_instant_are_sixteen_ends() {
     const WORKERS: u64 = 16;

@@ -280,6 +280,12 @@ fn what_waited_to_be_read_counts() {
     world.now += SECOND;
     assert_eq!(findings(&world.beat(1, Some(1))), [(1, "trusted")]);
     assert_eq!(findings(&world.tell(Input::Tick)), []);
+    // Of whom nothing was read since then, no more is known than then.
+    world.until(61 + 29);
+    world.now += 2 * SECOND;
+    world.fleet.attend(world.now);
+    world.now += 40 * SECOND;
+    assert_eq!(findings(&world.tell(Input::Tick)), [(1, "suspected")]);
 }
 
 /// Mutation: any use of the clock.

@@ -149,3 +149,35 @@ fn at_the_end_lanes_of_listeners_that_are_done_do_not_wait_for_the_others() {
     assert_eq!(receive(&done).unwrap(), 0);
     assert_eq!(receive(&pending).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
+
+/// Mutation: hand on to a suspected worker, at a stop too; take it for one that could turn others' clients away.
+#[test]
+fn p32_a_suspected_workers_lanes_get_nothing_and_what_is_on_them_is_for_others() {
+    let (mut lanes, epoll) = (Lanes::new(Overload::Refuse), Epoll::new().unwrap());
+    let (_, stalled) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let clients = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
+    lanes.suspect(Id(1), true);
+    assert!(!lanes.has_room(HTTP) && !lanes.is_overloaded(HTTP), "who comes waits in the backlog");
+    assert_eq!(read_all_back(&mut lanes), 0);
+    let (other, end) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    assert_eq!(read_all_back(&mut lanes), 2);
+    lanes.full(Id(2), other);
+    assert!(lanes.is_overloaded(HTTP), "there is nobody else");
+    lanes.disregard_limits();
+    let more = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
+    assert_eq!((read(&stalled), read(&end)), (0, 2));
+    lanes.suspect(Id(1), false);
+    let again = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
+    assert_eq!((read(&stalled), read(&end)), (1, 1));
+    drop((clients, more, again));
+}
+
+/// Mutation: at a stop, leave out whoever is suspected.
+#[test]
+fn at_the_end_a_suspected_worker_is_better_than_none() {
+    let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+    let (_, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    lanes.suspect(Id(1), true);
+    lanes.disregard_limits();
+    assert!(send(&mut lanes, &epoll).is_some());
+}

@@ -325,8 +325,11 @@ impl Loop {
     /// left, because the loop could not go on, is ended.
     pub(crate) fn close(mut self) -> io::Result<()> {
         // Whoever can't be ended keeps nobody else, and hears of the end by its channel.
-        let ended = self.children.values().fold(Ok(()), |ended, child| ended.and(child.end_now()));
-        let ended = ended.and(self.nurseries.end_now());
+        let mut ended = Ok(());
+        for child in self.children.values() {
+            ended = ended.and(child.end_now());
+        }
+        ended = ended.and(self.nurseries.end_now());
         self.listeners.close();
         ask::end();
         self.outputs.finish();

@@ -70,7 +70,11 @@ impl Nurseries {
 
     /// Ends all of them at once, and waits for that.
     pub(super) fn end_now(&self) -> io::Result<()> {
-        self.0.values().fold(Ok(()), |ended, nursery| ended.and(nursery.end_now()))
+        let mut ended = Ok(());
+        for nursery in self.0.values() {
+            ended = ended.and(nursery.end_now());
+        }
+        ended
     }
 
     pub(super) fn are_gone(&self) -> bool {

@@ -314,7 +314,9 @@ impl Tap {
                 match (self.watch, outlets) {
                     (None, _) => (self.lines.push(stream, bytes), read > 0),
                     (Some(_), outlets) => {
-                        outlets.map(|outlets| outlets.write(stream, bytes));
+                        if let Some(outlets) = outlets {
+                            outlets.write(stream, bytes);
+                        }
                         (Vec::new(), read > 0)
                     }
                 }

@@ -107,8 +107,11 @@ mod tests {
     #[test]
     fn p34_a_thread_that_waits_is_told_of() {
         let (told, tell) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = std::sync::mpsc::channel();
         let waits = std::thread::Builder::new().name("waits".into());
-        let thread = waits.spawn(move || tell.recv().is_err()).unwrap();
+        let thread = waits.spawn(move || begun.send(()).is_ok() && tell.recv().is_err()).unwrap();
+        // It gives itself its name, first of all.
+        begins.recv().unwrap();
         let ours = fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| describe(&task.path()));
         assert!(ours.into_iter().any(|line| line.starts_with(" \"waits\": ")));
         drop(told);

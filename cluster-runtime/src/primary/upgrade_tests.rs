@@ -28,10 +28,10 @@ fn rules() -> Rules {
         restart_window: 60 * SECOND,
         startup_timeout: 10 * SECOND,
         drain_timeout: 5 * SECOND,
-        max_surge: 1,
         pre_drain: Duration::ZERO,
         heartbeat: None,
         max_age: None,
+        max_surge: 1,
     }
 }
 
@@ -261,7 +261,7 @@ fn p89_slot_by_slot_and_done_when_nobody_of_the_old_program_is_left() {
     assert_eq!(effects[0], Effect::Proving { generation: 2 });
     assert_eq!(effects[1], Effect::Spawn { id: Id(3), slot: 0, generation: 2 });
     assert_eq!((world.fleet.generation(), world.fleet.reloading()), (2, Some(2)));
-    assert_eq!(drains(&effects), [], "the old ones serve on");
+    assert_eq!(drains(&effects), [] as [u64; 0], "the old ones serve on");
     world.now += SECOND;
     let effects = world.up(3);
     assert_eq!((drains(&effects), spawns(&effects)), (vec![1], vec![(4, 1, 2)]));

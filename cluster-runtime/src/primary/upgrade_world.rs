@@ -68,10 +68,10 @@ impl World {
             restart_window: 60 * SECOND,
             startup_timeout: 10 * SECOND,
             drain_timeout: 5 * SECOND,
-            max_surge: surge,
             pre_drain: Duration::ZERO,
             heartbeat: None,
             max_age: None,
+            max_surge: surge,
         };
         let mut world = World {
             fleet: Fleet::new(rules.clone(), Ids::default()),
@@ -205,14 +205,14 @@ impl World {
                         let unborn = std::mem::take(&mut self.unborn);
                         todo.extend(unborn.into_iter().map(|id| Input::Unborn { id }));
                     }
-                    Effect::Signal { .. }
-                    | Effect::Publish(_)
+                    Effect::Foretell { .. }
                     | Effect::Found(..)
-                    | Effect::Foretell { .. }
-                    | Effect::Throttled { .. }
                     | Effect::Recycling { .. }
                     | Effect::NotRecycled { .. }
                     | Effect::Scaled { .. }
+                    | Effect::Signal { .. }
+                    | Effect::Publish(_)
+                    | Effect::Throttled { .. }
                     | Effect::Reloading { .. }
                     | Effect::Proving { .. }
                     | Effect::Returning { .. }

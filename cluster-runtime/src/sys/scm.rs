@@ -95,7 +95,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedF
     };
     // SAFETY: the kernel has written `msg_controllen` bytes of whole headers and what belongs to them, which these macros walk.
     // Each descriptor in them is new, and nobody's yet.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, clippy::unnecessary_cast, reason = "musl has another type for lengths")]
     unsafe {
         let mut head = libc::CMSG_FIRSTHDR(&raw const message);
         while let Some(libc::cmsghdr { cmsg_level, cmsg_type, cmsg_len, .. }) = head.as_ref() {

@@ -67,7 +67,7 @@ fn a_socket_file_that_can_not_be_removed_is_told_of_with_its_path() {
     let mut cluster = Cluster::of("serve").workers(2).bind(&format!("unix:{}", path.display())).start();
     cluster.up(2);
     cluster.leaves(&path);
-    cluster.expect_log(&path.display().to_string());
+    cluster.expect_log(&format!("removing the socket file {}", path.display()));
     let fault = Fault::attach(cluster.pid(), "rename,renameat,renameat2,unlink,unlinkat:error=EROFS");
     cluster.signal(Signal::TERM);
     cluster.ends(0);

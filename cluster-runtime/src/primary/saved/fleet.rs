@@ -287,13 +287,16 @@ impl step::Fleet {
     pub(crate) fn save(&self, now: Instant) -> Fleet {
         let now = Now(now);
         // As with a member, whatever is added is to be thought of here. The rules are those of each image's settings; and
-        // while it stops no image is executed.
+        // while it stops no image is executed. Hearts are heard anew: the next beat of each makes it known.
         let step::Fleet {
             rules: _,
             ids,
             slots,
             members,
+            target: _,
+            worn_at: _,
             deaths,
+            hearts: _,
             reloads: Reloads { current, last, running: _, wanted, coming: _ },
             upgrades: Upgrades { under_way, postponed: _ },
             configured,
@@ -301,13 +304,9 @@ impl step::Fleet {
             signalled: _,
             has_served,
             failure,
-            // Counted anew at each step; signs of life are heard anew.
-            target: _,
-            worn_at: _,
-            hearts: _,
         } = self;
         let slot = |slot: &step::Slot| {
-            let step::Slot { holder, refill_at, streak, recycle_at } = slot;
+            let step::Slot { holder, refill_at, recycle_at, streak } = slot;
             let (holder, refill) = (holder.map(|id| id.0), refill_at.map(|at| now.due(at)));
             Slot { holder, refill, streak: streak.deaths, recycle: recycle_at.map(|at| now.due(at)) }
         };

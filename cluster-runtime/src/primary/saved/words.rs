@@ -71,14 +71,9 @@ impl From<&event::Exit> for Exit {
             ExitStatus::Signal(signal) => Status::Signal(signal.as_raw()),
             ExitStatus::Unknown => Status::Unknown,
         };
-        Exit {
-            status,
-            reason: word(exit.reason).to_owned(),
-            asked: exit.asked,
-            told: exit.told,
-            lived: exit.lived,
-            said: exit.said.clone(),
-        }
+        let word = word(exit.reason).to_owned();
+        let said = exit.said.clone();
+        Exit { status, reason: word, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 
@@ -91,14 +86,9 @@ impl From<&Exit> for event::Exit {
             }
             Status::Unknown => ExitStatus::Unknown,
         };
-        event::Exit {
-            status,
-            reason: reason(&exit.reason),
-            asked: exit.asked,
-            told: exit.told,
-            lived: exit.lived,
-            said: exit.said.clone(),
-        }
+        let reason = reason(&exit.reason);
+        let said = exit.said.clone();
+        event::Exit { status, reason, asked: exit.asked, told: exit.told, lived: exit.lived, said }
     }
 }
 
