@@ -85,8 +85,8 @@ pub struct Verdict {
     rows: Vec<Row>,
     all: Row,
     bad: Vec<Record>,
-    /// The client's own address of each; by its client, which is the upper half of its requests' ids, and its number there.
-    harmed: BTreeMap<(u64, u64), String>,
+    /// What came first of each; by its client, which is the upper half of its requests' ids, and its number there.
+    harmed: BTreeMap<(u64, u64), Record>,
     failures: Vec<String>,
     took: Duration,
     seed: u64,
@@ -123,7 +123,8 @@ impl Verdict {
         self.all.enter(&record, is_over);
         let class = record.class();
         if class.is_bad() && class != Class::Refused {
-            self.harmed.insert((record.id >> 32, record.connection), record.local.clone());
+            let connection = (record.id >> 32, record.connection);
+            self.harmed.entry(connection).or_insert_with(|| record.clone());
         }
         let alike = self.bad.iter().filter(|other| other.class() == class).count();
         if self.is_bad(class) && alike < SHOWN {
@@ -173,10 +174,10 @@ impl Verdict {
         self.all.counts.iter().sum()
     }
 
-    /// The connections on which something bad happened, be it to one request or to several, also those that raced: the
-    /// client's own address of each, which is empty for a Unix socket. A client that was refused had no connection.
-    pub fn harmed(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.harmed.values().map(String::as_str)
+    /// The connections on which something bad happened, be it to one request or to several, also those that raced: the first
+    /// of each. A client that was refused had no connection.
+    pub fn harmed(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.harmed.values()
     }
 
     /// The longest time in which no request of any client was answered.

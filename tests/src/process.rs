@@ -1,10 +1,12 @@
 //! Processes as the kernel tells of them: who lives, what is open, what was burnt.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{SocketAddrUnix, getpeername, getsockname};
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, kill_process,
     pidfd_getfd, pidfd_open, prlimit, waitpid,
@@ -233,29 +235,28 @@ pub struct Held {
     pub unix: usize,
 }
 
-/// Those that were accepted on these addresses: `127.0.0.1:8000`, `unix:/path`.
+/// Those that were accepted on these addresses: `127.0.0.1:8000`, `unix:/path`. Asked of the sockets themselves: the kernel's
+/// tables may leave some out while others come and go.
+///
+/// # Panics
+/// If there is no such process.
 #[must_use]
 pub fn held(pid: u32, addresses: &[String]) -> Held {
-    let open = descriptors(pid);
-    let is_open = |inode: &str| open.iter().any(|(_, what)| *what == format!("socket:[{inode}]"));
-    let ports: Vec<_> = addresses.iter().filter_map(|address| port(address)).collect();
+    let pidfd = pidfd_open(as_pid(pid), PidfdFlags::empty()).expect("open a worker's pidfd");
+    let sockets = descriptors(pid).into_iter().filter(|(_, what)| what.starts_with("socket:"));
     let mut held = Held::default();
-    for line in fs::read_to_string("/proc/net/tcp").unwrap_or_default().lines() {
-        // As in `listening_inodes`.
-        let field: Vec<_> = line.split_whitespace().collect();
-        let is_ours =
-            field.len() > 9 && field[3] != "0A" && ports.iter().any(|port| field[1].ends_with(port));
-        if is_ours && is_open(field[9]) {
-            let port = field[2].rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-            held.ports.extend(port);
+    for (number, _) in sockets {
+        let Ok(socket) = pidfd_getfd(&pidfd, number.cast_signed(), PidfdGetfdFlags::empty()) else {
+            continue;
+        };
+        let (Ok(own), Ok(peer)) = (getsockname(&socket), getpeername(&socket)) else { continue };
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        if let (Ok(own), Some(peer)) = (SocketAddr::try_from(own.clone()), peer) {
+            held.ports.extend(addresses.contains(&own.to_string()).then(|| peer.port()));
+        } else if let Ok(own) = SocketAddrUnix::try_from(own) {
+            let path = own.path().map(|path| format!("unix:{}", path.to_string_lossy()));
+            held.unix += usize::from(path.is_some_and(|path| addresses.contains(&path)));
         }
-    }
-    for line in fs::read_to_string("/proc/net/unix").unwrap_or_default().lines() {
-        // Num, references, protocol, flags, type, state, inode, path; of an accepted one that of its listener. 03 is connected.
-        let field: Vec<_> = line.split_whitespace().collect();
-        let is_ours =
-            field.len() > 7 && addresses.contains(&format!("unix:{}", field[7])) && field[5] == "03";
-        held.unix += usize::from(is_ours && is_open(field[6]));
     }
     held
 }

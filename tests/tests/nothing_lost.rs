@@ -43,13 +43,13 @@ fn p82_upgrades_to_another_program_and_back_are_noticed_by_no_kind_of_client() {
 /// Mutation: execute the program without having asked it.
 #[test]
 fn p85_programs_that_are_not_fit_change_nothing() {
-    holds(&claims::broken_deploys(&UNFIT, Duration::ZERO));
+    holds(&claims::broken_deploys("upgrades to programs that are not fit", &UNFIT, Duration::ZERO));
 }
 
 /// Mutation: go on with the new program when its first worker has failed.
 #[test]
 fn p105_programs_that_fail_in_the_primarys_place_give_it_back() {
-    holds(&claims::broken_deploys(&FALLEN, Duration::ZERO));
+    holds(&claims::broken_deploys("upgrades to programs that fail in its place", &FALLEN, Duration::ZERO));
 }
 
 /// Mutation: neither PDEATHSIG nor the channel's end is acted upon.

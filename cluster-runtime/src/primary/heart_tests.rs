@@ -23,15 +23,11 @@ impl World {
     /// All workers ready, with one lane each, of the same number.
     fn serving(workers: u64, change: impl FnOnce(&mut Rules)) -> World {
         let mut rules = Rules {
-            restart: Restart::Always,
             max_restarts: 3,
             restart_window: WITHIN,
-            startup_timeout: 10 * SECOND,
             drain_timeout: 30 * SECOND,
             heartbeat: Some(WITHIN),
-            pre_drain: Duration::ZERO,
-            max_age: None,
-            max_surge: 1,
+            ..Rules::usual()
         };
         change(&mut rules);
         let now = Instant::now();

@@ -49,9 +49,7 @@ fn p39_up_is_when_everybody_is_ready_who_is_to_be_there() {
         startup_timeout: second,
         drain_timeout: second,
         pre_drain: second,
-        heartbeat: None,
-        max_surge: 1,
-        max_age: None,
+        ..Rules::usual()
     };
     let (mut fleet, now) = (Fleet::new(rules, Ids::default()), Instant::now());
     let tell = |fleet: &mut Fleet, inputs: Vec<Input>| {

@@ -3,7 +3,6 @@
 use super::super::slot::Id;
 use super::super::step::{Event, Ids, Input, Rules};
 use super::*;
-use crate::config::Restart;
 use crate::event::{ExitStatus, Reason, Signal};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,17 +19,7 @@ struct World {
 impl World {
     /// With all workers ready for long.
     fn serving(workers: usize, change: impl FnOnce(&mut Rules)) -> World {
-        let mut rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 1,
-            restart_window: 600 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_surge: 1,
-            max_age: None,
-        };
+        let mut rules = Rules { max_restarts: 1, restart_window: 600 * SECOND, ..Rules::usual() };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::super::step::{Ids, Input, Rules};
 use super::*;
-use crate::config::Restart;
 use crate::event::{ExitStatus, Signal, State};
 use crate::ipc::message::Wear;
 
@@ -50,17 +49,8 @@ struct World {
 
 impl World {
     fn new(workers: usize, surge: usize) -> World {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: u32::MAX,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_surge: surge,
-            max_age: Some(600 * SECOND),
-        };
+        let rules =
+            Rules { max_restarts: u32::MAX, max_surge: surge, max_age: Some(600 * SECOND), ..Rules::usual() };
         let mut world = World {
             fleet: Fleet::new(rules, Ids::default()),
             now: Instant::now(),

@@ -20,17 +20,7 @@ struct World {
 impl World {
     /// With all workers ready, and proven.
     fn serving(workers: usize, surge: usize) -> World {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 5,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_surge: surge,
-            max_age: None,
-        };
+        let rules = Rules { max_surge: surge, ..Rules::usual() };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });
         for id in 1..=workers as u64 {

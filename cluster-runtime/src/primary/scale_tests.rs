@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::super::step::{Ids, Input, Rules};
 use super::*;
-use crate::config::Restart;
 use crate::event::ExitStatus;
 use crate::ipc::message::Wear;
 
@@ -19,17 +18,7 @@ struct World {
 
 impl World {
     fn serving(workers: usize) -> World {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 5,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_surge: 1,
-            max_age: None,
-        };
+        let rules = Rules::usual();
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });
         (1..=workers as u64).for_each(|id| drop(world.up(id)));

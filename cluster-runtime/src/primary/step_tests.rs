@@ -6,6 +6,23 @@ use crate::event::{Reason, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+impl Rules {
+    /// What tests begin with.
+    pub(crate) fn usual() -> Rules {
+        Rules {
+            restart: Restart::Always,
+            max_restarts: 5,
+            restart_window: 60 * SECOND,
+            startup_timeout: 10 * SECOND,
+            drain_timeout: 5 * SECOND,
+            pre_drain: Duration::ZERO,
+            heartbeat: None,
+            max_surge: 1,
+            max_age: None,
+        }
+    }
+}
+
 /// A fleet and a clock of its own.
 struct World {
     fleet: Fleet,
@@ -14,17 +31,7 @@ struct World {
 
 impl World {
     fn new(workers: usize, change: impl FnOnce(&mut Rules)) -> World {
-        let mut rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 3,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_surge: 1,
-            max_age: None,
-        };
+        let mut rules = Rules { max_restarts: 3, ..Rules::usual() };
         change(&mut rules);
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers });

@@ -24,17 +24,7 @@ struct World {
 impl World {
     /// Two workers, which are ready if they `serve`.
     fn new(serve: bool) -> World {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 3,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: PRE_DRAIN,
-            heartbeat: None,
-            max_surge: 1,
-            max_age: None,
-        };
+        let rules = Rules { max_restarts: 3, pre_drain: PRE_DRAIN, ..Rules::usual() };
         let mut world = World { fleet: Fleet::new(rules, Ids::default()), now: Instant::now() };
         world.tell(Input::Start { workers: 2 });
         for id in [1, 2].into_iter().filter(|_| serve) {

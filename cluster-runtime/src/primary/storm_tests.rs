@@ -79,17 +79,7 @@ struct Storm {
 
 impl Storm {
     fn new(workers: usize, pre_drain: Duration) -> Storm {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: 5,
-            restart_window: 60 * SECOND,
-            startup_timeout: STARTUP,
-            drain_timeout: DRAIN,
-            pre_drain,
-            heartbeat: None,
-            max_surge: 1,
-            max_age: None,
-        };
+        let rules = Rules { startup_timeout: STARTUP, drain_timeout: DRAIN, pre_drain, ..Rules::usual() };
         let fleet = Fleet::new(rules, Ids::default());
         let (lives, now) = (BTreeMap::new(), Instant::now());
         let mut storm = Storm { fleet, now, lives, forks: 0, births: 0, ends: 0, workers };

@@ -3,7 +3,6 @@
 use super::super::slot::Life;
 use super::super::step::{Event, Ids, Input, Rules};
 use super::*;
-use crate::config::Restart;
 use crate::event::{ExitStatus, Reason, Signal};
 use crate::reload::Reload;
 
@@ -22,17 +21,7 @@ struct World {
 }
 
 fn rules() -> Rules {
-    Rules {
-        restart: Restart::Always,
-        max_restarts: 5,
-        restart_window: 60 * SECOND,
-        startup_timeout: 10 * SECOND,
-        drain_timeout: 5 * SECOND,
-        pre_drain: Duration::ZERO,
-        heartbeat: None,
-        max_age: None,
-        max_surge: 1,
-    }
+    Rules::usual()
 }
 
 impl World {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::super::super::saved;
 use super::super::super::step::{Ids, Input, Rules};
 use super::*;
-use crate::config::Restart;
 use crate::event::{ExitStatus, Signal};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -62,17 +61,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(workers: usize, surge: usize, slow: bool) -> World {
-        let rules = Rules {
-            restart: Restart::Always,
-            max_restarts: u32::MAX,
-            restart_window: 60 * SECOND,
-            startup_timeout: 10 * SECOND,
-            drain_timeout: 5 * SECOND,
-            pre_drain: Duration::ZERO,
-            heartbeat: None,
-            max_age: None,
-            max_surge: surge,
-        };
+        let rules = Rules { max_restarts: u32::MAX, max_surge: surge, ..Rules::usual() };
         let mut world = World {
             fleet: Fleet::new(rules.clone(), Ids::default()),
             now: Instant::now(),

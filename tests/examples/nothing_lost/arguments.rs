@@ -9,12 +9,13 @@ cargo run --release -p cluster-tests --example nothing_lost -- [options]
 
 Does to real servers what this project promises that nobody notices, and prints what an independent judge saw.
 
-  --reloads N     how many reloads, one after the other (50)
+  --reloads N     how many reloads, one after the other (50);
+                  and half as often a worker more and one less
   --upgrades N    how many upgrades in place, to another program and back (20)
   --kills N       how many workers are killed, ten a second (100)
   --seconds N     how long each of these lasts at least, 0 for the shortest (10)
-  --only NAME     only this promise; may be given more than once: reloads, upgrades, unfit,
-                  fallen, configurations, kills, storm, primary, control
+  --only NAME     only this promise; may be given more than once: reloads, upgrades, scaling,
+                  wear, unfit, fallen, configurations, kills, storm, primary, control
   --verbose       the judge's whole table for each
 
 Ends with 0 if every promise holds, 1 if not, 2 if it could not try.

@@ -17,17 +17,22 @@ use cluster_tests::claims::{self, Claim, FALLEN, RELOADS, UNFIT};
 /// A promise: its name, and how it is tried.
 type Promise = (&'static str, fn(&Arguments) -> Claim);
 
-const PROMISES: [Promise; 9] = [
+const PROMISES: [Promise; 11] = [
     ("reloads", |n| claims::reloads(n.reloads, n.time)),
     ("upgrades", |n| claims::upgrades(n.upgrades, n.time)),
-    ("unfit", |n| claims::broken_deploys(&UNFIT, n.time)),
-    ("fallen", |n| claims::broken_deploys(&FALLEN, n.time)),
+    ("scaling", |n| claims::scalings(n.reloads / 2, n.time)),
+    ("wear", |n| claims::worn(20, n.time)),
+    ("unfit", |n| claims::broken_deploys("upgrades to programs that are not fit", &UNFIT, n.time)),
+    ("fallen", |n| claims::broken_deploys("upgrades to programs that fail in its place", &FALLEN, n.time)),
     ("configurations", |n| claims::broken_reloads(&RELOADS, n.time)),
     ("kills", |n| claims::kills(n.kills, n.time)),
     ("storm", |n| claims::kills_meanwhile(n.kills, n.time)),
     ("primary", |_| claims::primary_killed(3)),
     ("control", |_| claims::control(3)),
 ];
+
+/// The programs that they are tried with.
+const TRIED: [&str; 4] = ["judged", "judged_next", "broken", "reopens"];
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(&PROMISES.map(|(name, _)| name)) {
@@ -71,14 +76,16 @@ fn main() -> ExitCode {
         println!("| --- | ---: | ---: | --- |");
     }
     for row in told {
-        println!("| {} | {} | {} | {} |", row.deploy, row.requests, row.harmed, row.told);
+        // What a program has said last goes on for some lines.
+        let told = row.told.split(": it said: ").next().unwrap_or_default();
+        println!("| {} | {} | {} | {told} |", row.deploy, row.requests, row.harmed);
     }
     let end = if holds { "every promise holds" } else { "NOT every promise holds" };
     println!("\n{requests} requests were judged in {:.0} s: {end}.", began.elapsed().as_secs_f64());
     ExitCode::from(u8::from(!holds))
 }
 
-/// Builds the programs that are tried, as this one was built, beside it: cargo does not for an example. It is named too, so
+/// Builds the programs, as this one was built, beside it: cargo does not for an example. It is named too, so
 /// that all is built with the same features, which is once.
 fn build() {
     let own = env::current_exe().expect("the path of this program");
@@ -86,7 +93,8 @@ fn build() {
     let profile = own.parent().and_then(Path::parent).expect("cargo has put it there");
     let name = profile.file_name().and_then(|name| name.to_str()).expect("the profile's folder");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "cluster-tests", "--bins", "--example", "nothing_lost"]);
+    cargo.args(["build", "--package", "cluster-tests", "--example", "nothing_lost"]);
+    cargo.args(TRIED.into_iter().flat_map(|name| ["--bin", name]));
     cargo.args(["--profile", if name == "debug" { "dev" } else { name }]);
     // What cargo tells this program of itself would make some packages build anew.
     let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");

@@ -126,10 +126,10 @@ const STARTUP: &str = "3s";
 
 /// Each of these, by SIGUSR2 to a good program; and then a good one.
 #[must_use]
-pub fn broken_deploys(deploys: &[Deploy], at_least: Duration) -> Claim {
+pub fn broken_deploys(which: &str, deploys: &[Deploy], at_least: Duration) -> Claim {
     let site = Site::open("judged", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
     let good = site.release("judged_next");
-    fails(site, deploys, "upgrade", Signal::USR2, at_least, |site, deploy, kind| {
+    fails(site, which, deploys, "upgrade", Signal::USR2, at_least, |site, deploy, kind| {
         // What is made of a program is made of this one, and this one is in its place in the end.
         site.deploy(&good);
         make(site, deploy, kind);
@@ -140,11 +140,13 @@ pub fn broken_deploys(deploys: &[Deploy], at_least: Duration) -> Claim {
 #[must_use]
 pub fn broken_reloads(deploys: &[Deploy], at_least: Duration) -> Claim {
     let site = Site::open("broken", WORKERS, &[("CLUSTER_STARTUP_TIMEOUT", STARTUP)]);
-    fails(site, deploys, "reload", Signal::HUP, at_least, |site, _, kind| set(site, kind))
+    let which = "reloads of a broken configuration";
+    fails(site, which, deploys, "reload", Signal::HUP, at_least, |site, _, kind| set(site, kind))
 }
 
 fn fails(
     mut site: Site,
+    which: &str,
     deploys: &[Deploy],
     name: &str,
     signal: Signal,
@@ -184,7 +186,7 @@ fn fails(
     site.last(at_least);
     deploy(&mut site, Make::Good, "");
     let outcome = site.outcome(name, signal);
-    let mut claim = Claim::clean(format!("{} broken {name}s, and a good one", told.len()), site.judge());
+    let mut claim = Claim::clean(format!("{} {which}, and a good one", told.len()), site.judge());
     claim.faults.append(&mut faults);
     claim.demand(outcome.ends_with(" ok"), format!("the good one: {name} {outcome}"));
     claim.told = told;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster_judge::Class;
 use cluster_judge::content::Random;
+use cluster_judge::{Class, Record, Verdict};
 use rustix::process::Signal;
 
 use super::Claim;
@@ -112,17 +112,15 @@ fn kill(site: &mut Site, id: u64) -> Held {
 
 /// Over TCP each connection that was harmed has to be one that somebody held who was killed; over Unix sockets there may be
 /// as many.
-fn faults(verdict: &cluster_judge::Verdict, held: &Held) -> Vec<String> {
-    let (named, nameless): (Vec<_>, Vec<_>) = verdict.harmed().partition(|local| !local.is_empty());
-    let port = |local: &str| local.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    let is_stranger = |local: &&str| !port(local).is_some_and(|port| held.ports.contains(&port));
+fn faults(verdict: &Verdict, held: &Held) -> Vec<String> {
+    let (named, nameless): (Vec<_>, Vec<_>) = verdict.harmed().partition(|record| !record.local.is_empty());
+    let port = |record: &Record| record.local.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let is_stranger = |record: &&Record| !port(record).is_some_and(|port| held.ports.contains(&port));
     let strangers: Vec<_> = named.into_iter().filter(is_stranger).collect();
     let mut faults = Vec::new();
     if let Some(first) = strangers.first() {
-        faults.push(format!(
-            "{} were harmed that nobody held who was killed, such as {first}",
-            strangers.len()
-        ));
+        let count = strangers.len();
+        faults.push(format!("{count} were harmed that nobody held who was killed, such as: {first}"));
     }
     if nameless.len() > held.unix {
         faults.push(format!("{} were harmed over a Unix socket, and {} held", nameless.len(), held.unix));

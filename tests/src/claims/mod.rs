@@ -16,7 +16,7 @@ pub use broken::{Deploy, FALLEN, Make, RELOADS, Told, UNFIT, broken_deploys, bro
 pub use control::control;
 pub use kills::{kills, kills_meanwhile};
 pub use orphans::primary_killed;
-pub use rolls::{reloads, upgrades};
+pub use rolls::{reloads, scalings, upgrades, worn};
 
 /// How one of them went.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ use crate::running::Cluster;
 /// How long its workers may outlive it.
 const SOON: Duration = Duration::from_secs(2);
 
+const UNFINISHED: &[u8] = b"POST /echo/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nand so on";
+
 /// So many times.
 ///
 /// # Panics
@@ -22,9 +24,10 @@ pub fn primary_killed(count: u64) -> Claim {
     let mut site = Site::open("judged", WORKERS, &[]);
     let (mut gone, mut back) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..count {
-        // Nobody finishes this one: whoever waits for it is late.
+        // Nobody finishes its second request: the worker that waits for it does not end by itself.
         let mut held = Connection::to(site.address());
-        held.begin();
+        held.ask("/answer/1/0");
+        held.write(UNFINISHED).expect("write a part of a request");
         let killed = Instant::now();
         site.cluster.signal(Signal::KILL);
         let next = Cluster::of("judged").workers(WORKERS).bind(&site.addresses().join(" "));

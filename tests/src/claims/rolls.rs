@@ -1,4 +1,4 @@
-//! Reloads and upgrades, one after the other: nobody notices.
+//! Workers come and go, by reloads, upgrades, scaling and wear: nobody notices.
 
 use std::fs;
 use std::time::Duration;
@@ -56,6 +56,37 @@ pub fn upgrades(count: u64, at_least: Duration) -> Claim {
     let mut claim = Claim::clean(format!("{count} upgrades in place, SIGUSR2"), site.judge());
     claim.faults.append(&mut odd);
     site.close();
+    claim
+}
+
+/// So many times a worker more, and then one less; the load lasts for this long at least.
+#[must_use]
+pub fn scalings(count: u64, at_least: Duration) -> Claim {
+    let mut site = Site::open("judged", WORKERS, &[]);
+    for _ in 0..count {
+        site.cluster.signal(Signal::TTIN);
+        site.cluster.up(WORKERS + 1);
+        site.cluster.signal(Signal::TTOU);
+        site.cluster.up(WORKERS);
+    }
+    site.last(at_least);
+    let claim =
+        Claim::clean(format!("{count} times a worker more and one less, SIGTTIN and SIGTTOU"), site.judge());
+    site.close();
+    claim
+}
+
+/// So many workers that have answered as many requests as they may; the load lasts for this long at least.
+#[must_use]
+pub fn worn(count: usize, at_least: Duration) -> Claim {
+    let mut site = Site::open("judged", WORKERS, &[("CLUSTER_MAX_REQUESTS", "500")]);
+    site.cluster.until("workers to wear out", |story| (story.exits().count() >= count).then_some(()));
+    site.last(at_least);
+    let verdict = site.judge();
+    let exits = site.cluster.story().exits().count();
+    let claim = Claim::clean(format!("{exits} workers replaced after 500 requests each"), verdict);
+    // Some may be on their way out, and others in.
+    site.cluster.stop();
     claim
 }
 

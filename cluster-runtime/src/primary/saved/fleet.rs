@@ -293,10 +293,7 @@ impl step::Fleet {
             ids,
             slots,
             members,
-            target: _,
-            worn_at: _,
             deaths,
-            hearts: _,
             reloads: Reloads { current, last, running: _, wanted, coming: _ },
             upgrades: Upgrades { under_way, postponed: _ },
             configured,
@@ -304,9 +301,13 @@ impl step::Fleet {
             signalled: _,
             has_served,
             failure,
+            // Counted anew at each step; signs of life are heard anew.
+            target: _,
+            worn_at: _,
+            hearts: _,
         } = self;
         let slot = |slot: &step::Slot| {
-            let step::Slot { holder, refill_at, recycle_at, streak } = slot;
+            let step::Slot { holder, refill_at, streak, recycle_at } = slot;
             let (holder, refill) = (holder.map(|id| id.0), refill_at.map(|at| now.due(at)));
             Slot { holder, refill, streak: streak.deaths, recycle: recycle_at.map(|at| now.due(at)) }
         };

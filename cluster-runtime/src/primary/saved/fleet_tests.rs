@@ -1,8 +1,8 @@
 //! The saved fleet: what is in it, and what may not be.
 
 use super::*;
-use crate::config::Restart;
 use crate::event::{ExitStatus, Reason, Signal};
+use crate::ipc::message::Wear;
 use crate::primary::step::Input;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,20 +31,16 @@ pub(in super::super) fn sample() -> Fleet {
         connected: at != 5,
         proven: at == 3,
         first: at == 6,
-        stalled: at == 5,
-        said: if at == 5 { "why".into() } else { String::new() },
-        worn: (at == 3).then_some((SECOND, Wear::Requests(9))),
+        stalled: at == 6,
+        said: if at == 5 { "error: what it said last".into() } else { String::new() },
+        worn: (at == 3).then_some((SECOND / 2, Wear::Requests(1 << 40))),
     };
     let members: Vec<_> = lives.iter().enumerate().map(member).collect();
     let mut slots: Vec<_> = (0..5)
-        .map(|at| Slot {
-            holder: Some(11 + at),
-            refill: None,
-            streak: at as u32,
-            recycle: Some(Due::In(SECOND)),
-        })
+        .map(|at| Slot { holder: Some(11 + at), refill: None, streak: at as u32, recycle: None })
         .collect();
     slots.push(Slot { holder: None, refill: Some(Due::In(SECOND / 3)), streak: u32::MAX, recycle: None });
+    slots[3].recycle = Some(Due::In(SECOND / 5));
     Fleet {
         last_id: 20,
         slots,
@@ -69,7 +65,11 @@ pub(in super::super) fn sample() -> Fleet {
 impl Fleet {
     /// Without what came later.
     pub(in super::super) fn of_version_1(self) -> Fleet {
-        Fleet { workers: None, ..self }
+        let member = |member: Member| Member { stalled: false, said: String::new(), worn: None, ..member };
+        let slot = |slot: Slot| Slot { recycle: None, ..slot };
+        let slots = self.slots.into_iter().map(slot).collect();
+        let members = self.members.into_iter().map(member).collect();
+        Fleet { workers: None, slots, members, ..self }
     }
 }
 
@@ -78,24 +78,14 @@ fn exit(status: ExitStatus) -> crate::event::Exit {
         status,
         reason: Reason::TimedOut,
         asked: false,
-        told: true,
+        told: false,
         lived: 3 * SECOND,
-        said: "why".into(),
+        said: String::new(),
     }
 }
 
 pub(in super::super) fn restored(saved: &Fleet) -> Result<step::Fleet, String> {
-    let rules = Rules {
-        restart: Restart::Always,
-        max_restarts: 5,
-        restart_window: 60 * SECOND,
-        startup_timeout: 10 * SECOND,
-        drain_timeout: 5 * SECOND,
-        pre_drain: Duration::ZERO,
-        heartbeat: None,
-        max_age: None,
-        max_surge: 1,
-    };
+    let rules = Rules::usual();
     step::Fleet::restore(saved, rules, Ids::default(), 4, None, Instant::now())
 }
 

@@ -90,7 +90,7 @@ fn parts() -> Value {
         ("inherited", v([(3, 5u64, 1u64 << 40)])),
         ("activated", list([list([v("web"), v(41)])])),
         ("children", list([child])),
-        ("leavers", list([map([("pid", v(4000)), ("pidfd", v(40))])])),
+        ("leavers", list([map([("pid", v(4713)), ("pidfd", v(40))])])),
         ("lines", list([line])),
         ("lanes", lanes),
         ("listeners", listeners),

@@ -71,9 +71,14 @@ impl From<&event::Exit> for Exit {
             ExitStatus::Signal(signal) => Status::Signal(signal.as_raw()),
             ExitStatus::Unknown => Status::Unknown,
         };
-        let word = word(exit.reason).to_owned();
-        let said = exit.said.clone();
-        Exit { status, reason: word, asked: exit.asked, told: exit.told, lived: exit.lived, said }
+        Exit {
+            status,
+            reason: word(exit.reason).to_owned(),
+            asked: exit.asked,
+            told: exit.told,
+            lived: exit.lived,
+            said: exit.said.clone(),
+        }
     }
 }
 
@@ -86,9 +91,14 @@ impl From<&Exit> for event::Exit {
             }
             Status::Unknown => ExitStatus::Unknown,
         };
-        let reason = reason(&exit.reason);
-        let said = exit.said.clone();
-        event::Exit { status, reason, asked: exit.asked, told: exit.told, lived: exit.lived, said }
+        event::Exit {
+            status,
+            reason: reason(&exit.reason),
+            asked: exit.asked,
+            told: exit.told,
+            lived: exit.lived,
+            said: exit.said.clone(),
+        }
     }
 }
 
