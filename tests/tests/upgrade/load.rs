@@ -140,6 +140,15 @@ fn p112_a_hundred_requests_that_are_held_over_an_upgrade_end_where_they_began() 
     cluster.stop();
 }
 
+/// Has a worker stand still, and waits until it does.
+fn stop(cluster: &mut Cluster, id: u64) {
+    cluster.signal_worker(id, Signal::STOP);
+    let pid = cluster.fork(id).pid;
+    cluster.eventually("a worker that stands still", || {
+        cluster_tests::process::state(pid).is_some_and(|(state, _)| state == 'T')
+    });
+}
+
 /// Connections that lie unread before a worker which stands still come to the new ones.
 ///
 /// Mutation: leave out `rx` of the lanes; do not read back what an adopted worker has not read.
@@ -149,7 +158,7 @@ fn p146_what_a_stopped_worker_has_not_read_is_served_by_the_new_program() {
     let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_DRAIN_TIMEOUT", "1s").start();
     let address = cluster.up(2);
     cluster.expect_log("since its time was over");
-    cluster.signal_worker(1, Signal::STOP);
+    stop(&mut cluster, 1);
     let mut waiting: Vec<_> = (0..20).map(|_| Connection::to(&address)).collect();
     for connection in &mut waiting {
         connection.write(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("ask");
@@ -176,10 +185,10 @@ fn messages_that_are_half_sent_at_the_exec_arrive_whole_and_in_order() {
     while other.ask("/").worker() != 2 {
         other = Connection::to(&address);
     }
-    cluster.signal_worker(1, Signal::STOP);
-    // Shorter than what a pipe takes whole: many processes print into one.
-    let text = "x".repeat(3_500);
-    let count = 120;
+    stop(&mut cluster, 1);
+    // Short enough to be printed in one piece: many processes print into one pipe.
+    let text = "x".repeat(900);
+    let count = 400;
     for number in 0..count {
         let _ = other.ask(&format!("/tell/1/{number}-{text}"));
     }

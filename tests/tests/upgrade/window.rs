@@ -1,7 +1,6 @@
 //! What happens between the end of one program and the beginning of the other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,8 +62,8 @@ fn p145_a_storm_of_signals_ends_nothing() {
     let disk = Disk::of("p145-storm");
     let mut cluster = disk.plan("successor").workers(2).start();
     let address = cluster.up(2);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (primary, over) = (cluster.pid(), Arc::clone(&stop));
+    let (over, end) = mpsc::channel::<()>();
+    let primary = cluster.pid();
     let storm = thread::spawn(move || {
         let signals = [
             Signal::HUP,
@@ -76,10 +75,9 @@ fn p145_a_storm_of_signals_ends_nothing() {
             Signal::CONT,
         ];
         let mut sent = 0;
-        while !over.load(Ordering::Relaxed) {
+        while end.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
             process::signal(primary, signals[sent % signals.len()]);
             sent += 1;
-            thread::sleep(Duration::from_millis(1));
         }
         sent
     });
@@ -99,19 +97,11 @@ fn p145_a_storm_of_signals_ends_nothing() {
         cluster.listen_for(Duration::from_millis(20));
         let _ = ask(&address, "/");
     }
-    stop.store(true, Ordering::Relaxed);
+    drop(over);
     assert!(storm.join().expect("the storm") > 100);
     // What it has asked for last may be under way.
-    cluster.eventually("rest", || cluster_is_at_rest(primary));
+    cluster.listen_for(Duration::from_millis(500));
+    cluster.eventually("nobody who comes or goes", || process::children_of(primary).len() == 2);
     cluster.up(2);
     cluster.stop();
-}
-
-/// Two workers, and nobody who comes or goes.
-fn cluster_is_at_rest(primary: u32) -> bool {
-    let count = || process::children_of(primary).len();
-    count() == 2 && {
-        thread::sleep(Duration::from_millis(100));
-        count() == 2
-    }
 }
