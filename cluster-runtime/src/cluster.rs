@@ -14,6 +14,7 @@ use crate::alone;
 use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
 use crate::end::End;
 use crate::event::{Address, Exit};
+use crate::fit::{check_settings, could_take_over, fit};
 use crate::ipc::birth::{self, Birth};
 use crate::ipc::check;
 use crate::primary::adopt::{self, Handed};
@@ -444,29 +445,6 @@ fn clustered(
     process::raise_open_files()?;
     let primary = Loop::new(settings.clone(), ids, callbacks, preloads, credentials.clone())?;
     run(primary, settings, credentials)
-}
-
-/// What they name, and can only be looked up.
-fn check_settings(settings: &Settings) -> io::Result<Option<Credentials>> {
-    settings.fork.check()?;
-    Credentials::of(settings.user.as_deref(), settings.group.as_deref())
-}
-
-/// In a program that is asked: the version of the state that it writes, or what is in the way.
-fn could_take_over(settings: Result<Settings, BadSetting>, asked: &check::Asked) -> Result<u32, String> {
-    let settings = fit(settings)?;
-    check_settings(&settings).map_err(|error| error.to_string())?;
-    adopt::could_read(&asked.state)?;
-    Ok(adopt::VERSION)
-}
-
-fn fit(settings: Result<Settings, BadSetting>) -> Result<Settings, String> {
-    match settings {
-        Ok(settings) if settings.workers == Workers::Count(0) => {
-            Err("it would run unclustered: CLUSTER_WORKERS or `workers` is 0".to_owned())
-        }
-        settings => settings.map_err(|error| error.to_string()),
-    }
 }
 
 /// In a new image of the primary.

@@ -189,6 +189,7 @@ mod config;
 mod end;
 mod error;
 mod event;
+mod fit;
 mod fork;
 mod ipc;
 mod jitter;
