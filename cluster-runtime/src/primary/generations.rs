@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::step::Input;
 use super::{Departure, Loop, Turn, desk};
 use crate::config::Spawn;
-use crate::event::{Signal, State};
+use crate::event::State;
 use crate::reload::{Reload, ReloadFailure};
 use crate::report;
 use crate::upgrade::{Upgrade, UpgradeFailure};
@@ -119,31 +119,5 @@ impl Loop {
             Err(_) => report::error(format_args!("upgrade: back, but not all workers: {outcome}")),
         }
         self.keep_current()
-    }
-
-    /// Says what becomes of a SIGHUP.
-    pub(super) fn tell_reload(&self) {
-        match self.fleet.reloading() {
-            _ if self.fleet.is_told_to_stop() => {
-                report::info(format_args!("SIGHUP: the cluster stops, nothing is reloaded"))
-            }
-            Some(generation) => {
-                report::info(format_args!("SIGHUP: one more reload follows that of generation {generation}"))
-            }
-            None => report::info(format_args!(
-                "SIGHUP: reloading, as soon as nobody is left who was replaced before"
-            )),
-        }
-    }
-    /// How many workers SIGTTIN or SIGTTOU asks for. One stays: a cluster is ended by other signals.
-    pub(super) fn scaled_by(&self, signal: Signal) -> Option<usize> {
-        match (signal, self.fleet.target()) {
-            (Signal::TTIN, workers) => Some(workers + 1),
-            (_, 0 | 1) => {
-                report::info(format_args!("{signal}: the last worker stays; SIGTERM ends the cluster"));
-                None
-            }
-            (_, workers) => Some(workers - 1),
-        }
     }
 }

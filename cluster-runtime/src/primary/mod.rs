@@ -16,6 +16,7 @@ use self::listen::Listeners;
 use self::notify::Notify;
 use self::nurseries::Nurseries;
 use self::output::{Ends, Outputs};
+use self::signals::OWN_SIGNALS;
 use self::slot::Id;
 use self::source::Source;
 use self::step::{Effect, Event, Failure, Fleet, Ids, Input, Rules};
@@ -64,6 +65,7 @@ mod relay;
 mod reload;
 pub(crate) mod saved;
 mod scale;
+mod signals;
 mod slot;
 mod source;
 pub(crate) mod status;
@@ -177,18 +179,6 @@ pub(crate) struct Loop {
     /// That workers are another user's, and can't be sent signals.
     told_signals: bool,
 }
-
-/// The signals that the primary lives by.
-const OWN_SIGNALS: [Signal; 8] = [
-    Signal::TERM,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::HUP,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::TTIN,
-    Signal::TTOU,
-];
 
 impl Loop {
     pub(crate) fn new(
@@ -435,60 +425,6 @@ impl Loop {
 
     fn accept(&mut self, id: ListenerId) {
         self.door.accept(id, &self.listeners, &mut self.lanes, &self.epoll, Instant::now());
-    }
-
-    fn signalled(&mut self) -> Turn {
-        while let Some(number) = self.signals.next()? {
-            let Some(signal) = Signal::from_raw(number) else { continue };
-            self.callbacks.signalled(signal);
-            // What a callback asked for comes first: a message to all, say, before they are told to go.
-            self.obey()?;
-            let input = match signal {
-                Signal::TERM | Signal::INT => Input::Stop { signal: Some(signal) },
-                Signal::QUIT => Input::StopNow { signal },
-                Signal::HUP => Input::Reload,
-                Signal::USR2 => Input::Upgrade,
-                Signal::CHLD => {
-                    self.strangers.stir(Instant::now());
-                    continue;
-                }
-                Signal::USR1 => {
-                    status::status().inspect(|status| report::block(format_args!("{status}")));
-                    continue;
-                }
-                Signal::TTIN | Signal::TTOU => match self.scaled_by(signal) {
-                    Some(workers) => Input::Scale { workers },
-                    None => continue,
-                },
-                _ => continue,
-            };
-            match input {
-                Input::Reload => self.tell_reload(),
-                Input::Upgrade => {
-                    report::info(format_args!("SIGUSR2: upgrading to the program that is on disk"));
-                }
-                Input::Scale { .. } => {}
-                _ => self.tell_stop(signal),
-            }
-            self.step(input)?;
-        }
-        Ok(())
-    }
-
-    fn tell_stop(&self, signal: Signal) {
-        let workers = self.fleet.members().count();
-        if signal == Signal::QUIT || self.fleet.was_signalled() {
-            report::warn(format_args!("{signal}: stopping now, {workers} workers are killed"));
-            return;
-        }
-        let (within, first) = (self.settings.drain_timeout, self.settings.pre_drain);
-        if first.is_zero() || self.fleet.is_told_to_stop() || !self.fleet.has_served() {
-            report::info(format_args!("{signal}: stopping, {workers} workers have {within:?} to finish"));
-        } else {
-            report::info(format_args!(
-                "{signal}: stopping in {first:?}; then {workers} workers have {within:?} to finish"
-            ));
-        }
     }
 
     fn tick(&mut self) -> Turn {

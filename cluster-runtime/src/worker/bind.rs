@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::link::Answer;
+use super::answer::Answer;
 use super::{To, here, unclustered};
 use crate::event::Address;
 use crate::ipc::message::{BoundTo, Call, Key, Kind, ListenerId, Site, ToPrimary, ToWorker};

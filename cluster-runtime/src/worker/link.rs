@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use tokio::sync::{Notify, oneshot};
 
+use super::answer::Answer;
 use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, Refused, Reply, decode};
@@ -52,31 +53,6 @@ pub(super) trait Listener: Sync {
     fn terminated(&self) -> Option<Instant>;
     /// The primary is gone. Yields when this process has to be, too.
     fn orphaned(&self) -> Instant;
-}
-
-/// The answer to a question. What it gives, and nobody takes, is given back: whoever asked may have gone meanwhile.
-#[derive(Debug)]
-pub(super) struct Answer(Option<(ToWorker, Option<OwnedFd>)>);
-
-impl Answer {
-    pub(super) fn take(mut self) -> io::Result<(ToWorker, Option<OwnedFd>)> {
-        self.0.take().ok_or_else(|| io::Error::other("the primary's answer was taken already"))
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        match self.0.take() {
-            // Nobody will ever read from that lane.
-            Some((ToWorker::Lane { result: Ok(lane), .. }, _)) => {
-                super::here().tell(&ToPrimary::Gone { lane });
-            }
-            Some((ToWorker::Bound { result: Ok(bound), .. }, _)) => {
-                super::here().tell(&ToPrimary::Unbind { listener: bound.listener });
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Whoever waits for an answer.

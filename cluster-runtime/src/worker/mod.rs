@@ -38,6 +38,7 @@ pub(crate) use self::receive::LaneRemote;
 pub(crate) use self::receive::{Connection, Lane, open_lane};
 
 mod account;
+mod answer;
 mod bind;
 mod drain;
 pub(crate) mod inbox;
