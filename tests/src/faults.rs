@@ -100,9 +100,24 @@ impl Fault {
         self.trace.read()
     }
 
+    /// Ends it as soon as this process, which it traces, is dead; or not, if that lives on for a while.
+    pub fn end_with(&mut self, pid: u32) {
+        let is_dead = || process::state(pid).is_none_or(|(state, _)| state == 'Z');
+        if eventually(PATIENCE / 10, is_dead) {
+            self.let_go();
+        }
+    }
+
     fn let_go(&mut self) {
-        // Asked to, it detaches: killed, it would leave a process behind that is stopped.
+        if !matches!(self.strace.try_wait(), Ok(None)) {
+            return;
+        }
+        // Asked to, it detaches: killed, it would leave a process behind that is stopped. But where all that it traces is
+        // dead it may wait for that for ever, and keep it from being reaped.
         process::signal(self.strace.id(), Signal::TERM);
+        if !eventually(PATIENCE / 5, || !matches!(self.strace.try_wait(), Ok(None))) {
+            let _ = self.strace.kill();
+        }
         let _ = self.strace.wait();
     }
 }

@@ -22,9 +22,11 @@ fn g1_a_sweep_of_crashes_while_receiving_costs_no_more_than_what_was_received() 
         let mut cluster = Cluster::start("serve", 2);
         let address = cluster.up(2);
         let pid = cluster.fork(1).pid;
-        let fault = Fault::attach(pid, &format!("recvmsg:signal=SIGKILL:when={n}"));
-        let outcomes: Vec<Outcome> =
-            crowd(&address, 16).iter_mut().map(|client| client.read_to_end()).collect();
+        let mut fault = Fault::attach(pid, &format!("recvmsg:signal=SIGKILL:when={n}"));
+        let mut clients = crowd(&address, 16);
+        // strace may keep a dead process from being reaped, and so from being missed, until it ends itself.
+        fault.end_with(pid);
+        let outcomes: Vec<Outcome> = clients.iter_mut().map(|client| client.read_to_end()).collect();
         let received = fault.end().matches("SCM_RIGHTS").count();
         let lost: Vec<_> = outcomes.iter().filter(|end| !matches!(end, Outcome::Answered(_))).collect();
         // What is lost, the dead one had; and what it had was at most what it received before.
