@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::client::{Connection, ask};
 use cluster_tests::control::Client;
-use cluster_tests::process::is_pending;
+use cluster_tests::process::{is_pending, state};
 use cluster_tests::{Cluster, Plan, Signal};
 
 /// What is logged of one that is silent.
@@ -54,6 +54,7 @@ fn p32_what_a_stopped_worker_has_not_read_goes_to_others_and_then_it_is_replaced
     cluster.expect_log(SILENT);
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::STOP);
+    cluster.eventually("the worker to stop", || state(pid).is_some_and(|(state, _)| state == 'T'));
     let mut clients: Vec<_> = (0..10).map(|_| Connection::to(&address)).collect();
     let answers: Vec<_> = clients.iter_mut().map(|client| client.ask("/").worker()).collect();
     assert_eq!(answers, [2; 10]);

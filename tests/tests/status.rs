@@ -36,8 +36,8 @@ fn sigusr1_prints_what_goes_on() {
         let pid = pids[slot];
         let begin = format!("  slot {slot}: worker {id}, pid {pid}, generation 1, listening, ");
         let line = &lines[3 + slot];
-        cluster
-            .check(line.starts_with(&begin) && line.ends_with(&format!(" old, {restarts} restarts")), &begin);
+        let so = line.starts_with(&begin) && line.contains(&format!(" old, {restarts} restarts, last beat "));
+        cluster.check(so, &begin);
     }
     // The callback has been called, too.
     let [new, old] = pids;

@@ -93,6 +93,7 @@ fn one_that_is_ready_prints_by_itself_and_all_in_order() {
     cluster.eventually("the primary's own standard error", || stderr_of(worker) == primary);
     // It was started while there was the pipe, and has it still.
     cluster.expect_log("the child speaks");
+    cluster.eventually("the child to stop", || process::state(child).is_some_and(|(state, _)| state == 'T'));
     process::signal(child, Signal::CONT);
     cluster.logged("the child speaks");
     cluster.stop();
@@ -111,6 +112,7 @@ fn a_standard_error_of_its_own_is_left_to_it() {
     let lines = fs::read_to_string(&path).expect("what it said").lines().count();
     assert_eq!(lines, 10);
     cluster.expect_log("the child speaks");
+    cluster.eventually("the child to stop", || process::state(child).is_some_and(|(state, _)| state == 'T'));
     process::signal(child, Signal::CONT);
     cluster.logged("the child speaks");
     cluster.stop();
