@@ -224,7 +224,12 @@ impl Loop {
             Some(_) if stopping => {}
             // A reload does not wait for what fails: the old generation, and its nursery, are there.
             Some(Ok(told) | Err(Failed { told, .. })) if self.fleet.reloading() == Some(generation) => {
-                return self.step(Input::Barren { generation, why: told });
+                self.step(Input::Barren { generation, why: told })?;
+                if self.fleet.generation() != generation {
+                    return Ok(());
+                }
+                // What has failed is the way back from an upgrade, to the generation in force: it goes on, and so does whatever
+                // else it was asked for.
             }
             Some(Ok(told)) => {
                 report::error(format_args!("the nursery {told}; another takes its place"));
@@ -271,6 +276,9 @@ impl Loop {
     }
 
     pub(super) fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
+        if self.fleet.has_served() {
+            self.nurseries.add(generation).has_preloaded();
+        }
         match self.start_nursery(generation) {
             // The workers that live serve on.
             Err(Departure::Broken(error)) => {

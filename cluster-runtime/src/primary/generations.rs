@@ -109,7 +109,11 @@ impl Loop {
         report::info(format_args!(
             "upgrade: this is the program before; whoever is of the other one is replaced by generation {generation}"
         ));
-        self.prepare(generation)
+        self.prepare(generation)?;
+        if let Some(nursery) = self.nurseries.of(generation) {
+            nursery.has_preloaded();
+        }
+        Ok(())
     }
 
     /// All that was to be replaced after a failed upgrade is; or not.

@@ -21,6 +21,8 @@ use super::step::{Effect, Fleet};
 use crate::event::Signal;
 use crate::ipc::message::LaneId;
 
+pub(crate) mod saved;
+
 /// How often the loop takes a turn within the time, events or not: more seldom than workers beat, so that where they do
 /// it wakes for them alone.
 const TURNS: u32 = 5;

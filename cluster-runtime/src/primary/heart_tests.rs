@@ -382,3 +382,25 @@ proptest! {
         }
     }
 }
+
+/// A worker that has stopped says nothing, and so nothing that would make it known to another image. Mutation: save no hearts.
+#[test]
+fn p32_one_that_stands_still_through_an_upgrade_is_found_in_the_next_image() {
+    let mut world = World::serving(2, |_| {});
+    world.until(50);
+    assert_eq!(world.tell(Input::Upgrade), [Effect::Check]);
+    world.tell(Input::Checked(Ok(())));
+    assert_eq!(world.tell(Input::Quiet), [Effect::Exec]);
+    let (saved, rules) = (world.fleet.save(world.now), world.fleet.rules.clone());
+    let refused = Some("it could not take over".to_owned());
+    world.fleet = Fleet::restore(&saved, rules, Ids::default(), 2, refused, world.now).unwrap();
+    world.tell(Input::Resume);
+    world.beat(1, Some(1));
+    world.turn();
+    // Of nobody it is known what was said meanwhile: each has all of the time again.
+    assert_eq!(findings(&world.until(79)), []);
+    assert!(findings(&world.until(80)).contains(&(2, "suspected")));
+    world.beat(1, Some(1));
+    assert_eq!(findings(&world.until(109)), []);
+    assert!(findings(&world.until(110)).contains(&(2, "stalled")));
+}

@@ -173,6 +173,11 @@ impl Nursery {
         }
     }
 
+    /// One of its generation has been ready, maybe in an image before this one: workers that serve are no proof of less.
+    pub(crate) fn has_preloaded(&mut self) {
+        self.was_ready = true;
+    }
+
     /// Waits for its end and its answers from now on.
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };

@@ -261,3 +261,14 @@ fn a_stop_wins() {
         assert!(world.fleet.is_over());
     }
 }
+
+/// Mutation: forget who is coming, and tell it nothing.
+#[test]
+fn nobody_comes_beside_another_in_the_time_before_the_drain() {
+    let mut world = World::serving(2, |rules| rules.pre_drain = 10 * SECOND);
+    assert_eq!(spawns(&world.worn(1)), [(3, 0)]);
+    let effects = world.tell(Input::Stop { signal: Some(Signal::TERM) });
+    assert_eq!(drains(&effects), [3]);
+    assert_eq!(spawns(&world.dies(3, DONE)), []);
+    assert_eq!(world.holders(), [1, 2]);
+}

@@ -111,7 +111,10 @@ impl Fleet {
     pub(super) fn roll(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.is_told_to_stop() {
             self.end_reload(Some(ReloadFailure::Stopped), now, out);
-            self.reloads.coming.clear();
+            // Nor is anybody to come beside one that is worn: in the time before the drain it would serve on, without a place.
+            for id in std::mem::take(&mut self.reloads.coming).into_values() {
+                self.drain(id, true, now, out);
+            }
             self.stop_upgrade(now, out);
             if std::mem::take(&mut self.reloads.wanted) {
                 self.reloads.last += 1;

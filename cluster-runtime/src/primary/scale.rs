@@ -47,6 +47,8 @@ impl Fleet {
         if self.phase != Phase::Running || workers == 0 {
             return;
         }
+        // Of this moment: where an upgrade's end asks for it, the same step may have changed it.
+        self.count();
         let from = self.target;
         out.push(Effect::Scaled { from, to: workers });
         for _ in from..workers {

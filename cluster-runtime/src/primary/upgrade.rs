@@ -183,6 +183,8 @@ impl Fleet {
 
     /// This is another image than the one that saved the fleet.
     pub(super) fn resume(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        // Not asked for where the upgrade ends here, but below: of this image's generation, and when there is what it needs.
+        let postponed = std::mem::take(&mut self.upgrades.postponed);
         let Some(upgrade) = &self.upgrades.under_way else { return };
         match &upgrade.stage {
             Stage::Proving { .. } => out.push(Effect::Proving { generation: upgrade.generation }),
@@ -195,11 +197,12 @@ impl Fleet {
         }
         // Whenever they were asked for: this is the program that they will run.
         let generation = self.reloads.current;
-        for id in &self.upgrades.postponed {
+        for id in &postponed {
             if let Some(member) = self.members.get_mut(id) {
                 member.generation = generation;
             }
         }
+        self.upgrades.postponed = postponed;
         self.give_birth(out);
     }
 

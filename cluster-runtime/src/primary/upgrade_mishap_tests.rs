@@ -55,6 +55,24 @@ fn p105_a_worker_that_fails_has_the_old_image_go_on() {
     assert_eq!(world.tell(Input::Reload)[0], Effect::Reloading { generation: 3 });
 }
 
+/// Mutation: let the end of the upgrade ask for them, before they are of the generation in force.
+#[test]
+fn p105_who_dies_on_the_way_back_is_replaced_by_one_of_the_program_before() {
+    let mut world = World::serving(2);
+    world.upgraded();
+    world.up(3);
+    // Its place is to be filled again: by whom, is known only after the exec.
+    assert_eq!(spawns(&world.dies(3, CRASH)), []);
+    let effects = world.goes_back();
+    let back = effects.iter().position(|effect| *effect == Effect::Returning { generation: 1 });
+    let born = effects.iter().position(|effect| matches!(effect, Effect::Spawn { .. }));
+    assert!(back.is_some() && back < born, "there is what it needs: {effects:?}");
+    assert_eq!(spawns(&effects), [(5, 0, 1)], "once, and of the program that runs");
+    world.up(5);
+    world.dies(4, DONE);
+    assert_eq!(world.holders(), [(5, 1), (2, 1)]);
+}
+
 #[test]
 fn too_late_is_a_failure_too() {
     let mut world = World::serving(1);

@@ -384,3 +384,21 @@ fn who_died_in_the_moment_of_the_exec_has_its_events_in_the_new_image() {
 
 #[path = "upgrade_mishap_tests.rs"]
 mod mishaps;
+
+/// Mutation: count the places at the end of a step only.
+#[test]
+fn who_leaves_in_the_last_moment_is_not_counted() {
+    let mut world = World::serving(2);
+    world.checked();
+    world.tell(Input::Quiet);
+    world.becomes(1, None);
+    world.tell(Input::Scale { workers: 3 });
+    for (old, new) in [(1, 3), (2, 5)] {
+        world.up(new);
+        world.dies(old, DONE);
+    }
+    // Worker 4 is all that is waited for.
+    let effects = world.tell(Input::Disconnect { id: Id(4) });
+    assert!(effects.contains(&Effect::Scaled { from: 2, to: 1 }), "{effects:?}");
+    assert_eq!((drains(&effects), world.fleet.target()), (vec![4, 5], 1));
+}

@@ -7,7 +7,7 @@ use std::{fs, net};
 use cluster_tests::client::ask;
 use cluster_tests::load::Load;
 use cluster_tests::upgrades::Disk;
-use cluster_tests::{Cluster, Signal, can_inject, process};
+use cluster_tests::{Cluster, Signal, can_inject, forks, process};
 
 use super::{failure, upgrade};
 
@@ -257,4 +257,33 @@ fn p90_a_stop_ends_the_check() {
     cluster.signal(Signal::TERM);
     let story = cluster.ends(0);
     assert!(story.said("upgrade 2 failed: the cluster stops"), "{story}");
+}
+
+/// What `preload` needs is gone when the upgrade comes, for the old program too: whoever serves, serves on, and later it is there
+/// again.
+///
+/// Mutation: take the first failure after an exec for that of a program which never could.
+#[test]
+fn p105_a_preload_that_fails_on_the_way_back_too_ends_nobody() {
+    if !forks() {
+        return;
+    }
+    let disk = Disk::of("p105-preload");
+    let mut cluster = disk.plan("preload").workers(2).start();
+    let address = cluster.up(2);
+    for part in ["upgrade: ", "the nursery ", "the model is gone"] {
+        cluster.expect_log(part);
+    }
+    disk.order("the model is gone");
+    cluster.signal(Signal::USR2);
+    assert!(failure(&mut cluster, 2).contains("the model is gone"));
+    // One in the program before, one in the new one, and two in that before again: it is tried, and tried once more.
+    cluster.until("one more preload", |story| {
+        let preload = |event: &&_| format!("{event:?}").contains("preload in ");
+        (story.events().filter(preload).count() >= 4).then_some(())
+    });
+    ask(&address, "/");
+    fs::remove_file(disk.path("how")).expect("remove an order");
+    upgrade(&mut cluster, 3);
+    cluster.stop();
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::heart::Hearts;
+use super::super::heart::saved::SavedHeart;
 use super::super::reload::{Reloads, Roll, Running};
 use super::super::slot::{self, Id};
 use super::super::step::{self, Failure, Ids, Rules};
@@ -33,6 +35,9 @@ pub(crate) struct Fleet {
     /// How many workers the settings named where the upgrade began; since version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workers: Option<usize>,
+    /// Of whom signs of life are to be heard; since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hearts: Vec<SavedHeart>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -261,6 +266,9 @@ impl Fleet {
                 return bad(format!("worker {id} is of generation {generation} of {}", self.last_generation));
             }
         }
+        if let Some(heart) = self.hearts.iter().find(|heart| !known.contains(&heart.worker)) {
+            return bad(format!("signs of life of {}", heart.worker));
+        }
         for (at, slot) in self.slots.iter().enumerate() {
             let Some(holder) = slot.holder else { continue };
             if !self.members.iter().any(|member| member.id == holder && member.slot == at) {
@@ -287,7 +295,7 @@ impl step::Fleet {
     pub(crate) fn save(&self, now: Instant) -> Fleet {
         let now = Now(now);
         // As with a member, whatever is added is to be thought of here. The rules are those of each image's settings; and
-        // while it stops no image is executed. Hearts are heard anew: the next beat of each makes it known.
+        // while it stops no image is executed.
         let step::Fleet {
             rules: _,
             ids,
@@ -301,10 +309,10 @@ impl step::Fleet {
             signalled: _,
             has_served,
             failure,
-            // Counted anew at each step; signs of life are heard anew.
+            hearts,
+            // Counted anew at each step.
             target: _,
             worn_at: _,
-            hearts: _,
         } = self;
         let slot = |slot: &step::Slot| {
             let step::Slot { holder, refill_at, streak, recycle_at } = slot;
@@ -340,6 +348,7 @@ impl step::Fleet {
                 },
             }),
             workers,
+            hearts: hearts.save(),
         }
     }
 
@@ -382,7 +391,12 @@ impl step::Fleet {
         let deaths = saved.deaths.iter().map(|ago| now.before(*ago)).collect::<Result<_, _>>()?;
         let postponed = members.iter().filter(|(_, member)| !member.exists).map(|(id, _)| *id).collect();
         ids.go_on_after(saved.last_id);
+        let hearts = match rules.heartbeat {
+            Some(_) => Hearts::restore(&saved.hearts, now.0)?,
+            None => Hearts::default(),
+        };
         let mut fleet = step::Fleet::new(rules, ids);
+        fleet.hearts = hearts;
         fleet.slots = slots.collect::<Result<_, String>>()?;
         fleet.members = members;
         fleet.deaths = Deaths { at: deaths };

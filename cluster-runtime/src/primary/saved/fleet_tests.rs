@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{ExitStatus, Reason, Signal};
-use crate::ipc::message::Wear;
+use crate::ipc::message::{LaneId, Wear};
 use crate::primary::step::Input;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -59,6 +59,11 @@ pub(in super::super) fn sample() -> Fleet {
             ),
         }),
         workers: Some(4),
+        hearts: vec![SavedHeart {
+            worker: 14,
+            lanes: vec![(LaneId(3), 60 * SECOND), (LaneId(4), 90 * SECOND)],
+            own: Some(60 * SECOND),
+        }],
     }
 }
 
@@ -69,7 +74,7 @@ impl Fleet {
         let slot = |slot: Slot| Slot { recycle: None, ..slot };
         let slots = self.slots.into_iter().map(slot).collect();
         let members = self.members.into_iter().map(member).collect();
-        Fleet { workers: None, slots, members, ..self }
+        Fleet { workers: None, hearts: Vec::new(), slots, members, ..self }
     }
 }
 
@@ -85,7 +90,7 @@ fn exit(status: ExitStatus) -> crate::event::Exit {
 }
 
 pub(in super::super) fn restored(saved: &Fleet) -> Result<step::Fleet, String> {
-    let rules = Rules::usual();
+    let rules = Rules { heartbeat: Some(60 * SECOND), ..Rules::usual() };
     step::Fleet::restore(saved, rules, Ids::default(), 4, None, Instant::now())
 }
 
@@ -136,7 +141,7 @@ fn failures_are_told_on_the_other_side_as_they_were() {
 #[test]
 fn what_contradicts_itself_is_refused() {
     type Harm = fn(&mut Fleet);
-    let harms: [(&str, Harm); 13] = [
+    let harms: [(&str, Harm); 15] = [
         ("worker 0", |fleet| fleet.members[0].id = 0),
         ("worker 21 of 20", |fleet| fleet.members[0].id = 21),
         ("worker 12", |fleet| fleet.members[0].id = 12),
@@ -149,6 +154,8 @@ fn what_contradicts_itself_is_refused() {
         ("was given out", |fleet| fleet.last_id = u64::MAX),
         ("moment", |fleet| fleet.members[3].age = Duration::MAX),
         ("moment", |fleet| fleet.slots[5].refill = Some(Due::In(Duration::MAX))),
+        ("moment", |fleet| fleet.hearts[0].own = Some(Duration::MAX)),
+        ("signs of life of 99", |fleet| fleet.hearts[0].worker = 99),
         ("not that of an upgrade", |fleet| fleet.upgrade = None),
     ];
     assert!(restored(&sample()).is_ok());
