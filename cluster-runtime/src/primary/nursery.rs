@@ -384,9 +384,13 @@ impl Nursery {
 
     /// When it is to be started, or has taken too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let due = self.process.as_ref().filter(|process| !process.late).and_then(|process| {
+        let due = self.process.as_ref().and_then(|process| {
             if let Some(ended) = process.ended {
+                // Also of one that was late: nothing else may happen by which it would be reaped.
                 return Some(ended + END_WITHIN);
+            }
+            if process.late {
+                return None;
             }
             if self.retired.is_some() {
                 return self.retired;
@@ -482,3 +486,7 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "nursery_tests.rs"]
+mod tests;
