@@ -291,7 +291,7 @@ fn note(what: impl FnOnce(&mut Known)) {
 pub(super) fn update(fleet: &Fleet, now: Instant) {
     note(|known| {
         known.generation = fleet.generation();
-        known.stopping = fleet.is_stopping();
+        known.stopping = fleet.is_told_to_stop();
         known.reload = fleet.progress();
         known.upgrading = fleet.is_upgrading();
         known.workers.clear();
@@ -331,6 +331,26 @@ pub(super) fn upgraded(outcome: &Upgrade) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Signal;
+    use crate::primary::step::{Ids, Input, Rules};
+
+    /// Mutation: say so only from the drain on.
+    #[test]
+    fn who_was_told_to_stop_says_so_before_the_drain() {
+        open();
+        let rules = Rules { pre_drain: Duration::from_secs(5), ..Rules::usual() };
+        let (mut fleet, now, id) = (Fleet::new(rules, Ids::default()), Instant::now(), Id(1));
+        let stopping = || KNOWN.with_borrow(|known| known.as_ref().is_some_and(|known| known.stopping));
+        for input in [Input::Start { workers: 1 }, Input::Born { id }, Input::Ready { id }] {
+            drop(fleet.step(input, now));
+        }
+        update(&fleet);
+        assert!(!stopping());
+        drop(fleet.step(Input::Stop { signal: Some(Signal::TERM) }, now));
+        update(&fleet);
+        assert!(stopping() && !fleet.is_stopping());
+        close();
+    }
 
     #[test]
     fn a_status_is_a_block_that_a_person_reads() {
