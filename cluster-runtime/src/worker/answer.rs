@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::ipc::message::{ToPrimary, ToWorker};
+use crate::ipc::message::{LaneId, ToPrimary, ToWorker};
 
 /// The answer to a question. What it gives, and nobody takes, is given back: whoever asked may have gone meanwhile.
 #[derive(Debug)]
@@ -12,6 +12,14 @@ pub(super) struct Answer(pub(super) Option<(ToWorker, Option<OwnedFd>)>);
 impl Answer {
     pub(super) fn take(mut self) -> io::Result<(ToWorker, Option<OwnedFd>)> {
         self.0.take().ok_or_else(|| io::Error::other("the primary's answer was taken already"))
+    }
+
+    /// The lane that was opened, if it is that which was asked for.
+    pub(super) fn lane(&self) -> Option<LaneId> {
+        match &self.0 {
+            Some((ToWorker::Lane { result: Ok(lane), .. }, _)) => Some(*lane),
+            _ => None,
+        }
     }
 }
 

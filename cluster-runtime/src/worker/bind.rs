@@ -205,7 +205,7 @@ async fn ask(site: Site, options: &Options) -> io::Result<(Listener, Option<Owne
         return Err(io::Error::other("there is no primary to be asked"));
     };
     let taken = Taken::new(site, options)?;
-    let answer = link.call_async(|call| taken.question(call, options.backlog), None).await?;
+    let (answer, ()) = link.call_async(|call| taken.question(call, options.backlog), None, |_| ()).await?;
     bound(answer, Some(taken))
 }
 

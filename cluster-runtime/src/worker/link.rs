@@ -21,7 +21,7 @@ use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
-use crate::ipc::message::{Call, ToPrimary, ToWorker};
+use crate::ipc::message::{Call, LaneId, ToPrimary, ToWorker};
 use crate::report;
 
 /// How long a worker waits for an answer: the primary is busy with a callback at most.
@@ -281,14 +281,20 @@ impl Link {
         })
     }
 
-    /// As `call`, and lets other tasks run until the answer is here. May be dropped at any time.
-    pub(super) async fn call_async(
+    /// As `call`, and lets other tasks run until the answer is here. May be dropped at any time. `first` is done with the
+    /// answer when it comes, in the link's thread: whoever asked may not get his turn for long.
+    pub(super) async fn call_async<T: Send + 'static>(
         &self,
         question: impl FnOnce(Call) -> ToPrimary,
         fd: Option<OwnedFd>,
-    ) -> io::Result<Answer> {
+        first: impl FnOnce(&Answer) -> T + Send + 'static,
+    ) -> io::Result<(Answer, T)> {
         let (asker, answer) = oneshot::channel();
-        self.put(question, fd, Box::new(move |answer| drop(asker.send(answer))))?;
+        let tell = move |answer: Answer| {
+            let made = first(&answer);
+            drop(asker.send((answer, made)));
+        };
+        self.put(question, fd, Box::new(tell))?;
         answer.await.map_err(|_| gone())
     }
 

@@ -1,5 +1,6 @@
 //! A worker's end of the channel, against a primary played by hand.
 
+use std::future::Future;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
@@ -182,4 +183,25 @@ fn r17_a_full_channel_is_told_and_flushes_when_it_is_read() {
         // Written before the end or not: it is known which.
         let _ = link.flushed().await;
     });
+}
+
+/// Mutation: do it when whoever asked is polled.
+#[test]
+fn what_is_first_done_with_an_answer_waits_for_nobody() {
+    let (link, mut primary) = linked();
+    let (tell, told) = channel();
+    let question = |call| ToPrimary::Listen { call, listeners: Vec::new() };
+    let first = move |answer: &Answer| tell.send(answer.lane()).unwrap();
+    let mut asked = std::pin::pin!(link.call_async(question, None, first));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(asked.as_mut().poll(&mut cx).is_pending());
+    let ToPrimary::Listen { call, .. } = decode(&primary.hears().body).unwrap() else {
+        panic!("another question")
+    };
+    let lane = ToWorker::Lane { call, result: Ok(LaneId(7)) };
+    primary.says(Head::CONTROL, Encoded::new(&lane).unwrap().as_bytes());
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Some(LaneId(7))));
+    primary.was_heard();
+    let std::task::Poll::Ready(Ok((answer, ()))) = asked.poll(&mut cx) else { panic!("no answer") };
+    assert!(answer.take().is_ok());
 }

@@ -78,9 +78,9 @@ impl Pulses {
 }
 
 impl Here {
-    /// In the runtime that reads the lane.
-    pub(super) fn beat_for(&'static self, lane: LaneId) -> Option<Pulse> {
-        self.beat(Some(lane), &Handle::current())
+    /// By the runtime that is to read the lane.
+    pub(super) fn beat_for(&'static self, lane: LaneId, runtime: &Handle) -> Option<Pulse> {
+        self.beat(Some(lane), runtime)
     }
 
     /// In the runtime of the body, when it begins.

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::account::{Account, Permit, Spent};
 use super::bind::{Listener, Of};
+use super::link::Answer;
 use super::pulse::Pulse;
 use super::{Here, To, here, unclustered};
 use crate::ipc::channel::crowded;
@@ -126,6 +128,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
     let here = here();
     // Counted from the question on: it may be open, and bring something, before this task is told so.
     let opening = Opening::new(here);
+    let mut pulse = None;
     let source = match &here.to {
         To::Primary(link) if listeners.iter().any(|listener| matches!(listener.of, Of::Here(_))) => {
             let sockets = unclustered::Sockets::open(listeners)?;
@@ -136,7 +139,13 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         }
         To::Primary(link) => {
             let ids = listeners.iter().map(Listener::id).collect();
-            let answer = link.call_async(|call| ToPrimary::Listen { call, listeners: ids }, None).await?;
+            // It is waited for from the primary's answer on, and whoever accepts may be busy with something else when that
+            // comes, for as long as it likes: this runtime would be taken for one that is blocked.
+            let runtime = Handle::current();
+            let beat = move |answer: &Answer| here.beat_for(answer.lane()?, &runtime);
+            let question = |call| ToPrimary::Listen { call, listeners: ids };
+            let (answer, begun) = link.call_async(question, None, beat).await?;
+            pulse = begun;
             let (ToWorker::Lane { result, .. }, fd) = answer.take()? else {
                 return Err(io::Error::other("the primary answered another question"));
             };
@@ -149,10 +158,6 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
     };
     std::mem::forget(opening);
-    let pulse = match &source {
-        Source::Primary { id, .. } => here.beat_for(*id),
-        Source::Here(_) => None,
-    };
     let (wish, wishes) = watch::channel(Wish::Receive);
     Ok(Lane {
         source,
