@@ -164,8 +164,13 @@ impl Watchdog {
     }
 }
 
-/// More than the manager will ever leave unread; what is older than that is no news.
+/// How much is kept for a manager that does not read: what it waits for, and then how it is now.
 const MOST_UNSENT: usize = 32;
+
+/// Whether it only tells how it is: what is older than another of these is no news.
+fn is_passing(words: &str) -> bool {
+    words.lines().all(|line| line.starts_with("STATUS=") || line.starts_with("WATCHDOG="))
+}
 
 /// When a manager that has too much to read is told again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -212,7 +217,9 @@ impl Notify {
         }
         self.unsent.extend(words);
         if self.unsent.len() > MOST_UNSENT {
-            self.unsent.pop_front();
+            // A manager that is never told READY=1 or RELOADING=1 takes what it started, or reloads, for one that has failed.
+            let passing = self.unsent.iter().position(|words| is_passing(words));
+            self.unsent.remove(passing.unwrap_or(0));
         }
         self.send(now);
     }

@@ -199,3 +199,34 @@ fn an_address_is_a_path_or_an_abstract_name() {
     assert!(NotifySocket::open("@name".as_ref()).is_ok());
     assert!(NotifySocket::open(format!("/{}", "x".repeat(200)).as_ref()).is_err());
 }
+
+/// Mutation: drop the oldest, whatever it is.
+#[test]
+fn a_manager_that_did_not_read_for_long_is_told_what_it_waits_for() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let name = format!("cluster-notify-test-{}", std::process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let socket = NotifySocket::open(format!("@{name}").as_ref()).unwrap();
+    let mut notify = Notify { socket: Some(socket), ..Notify::default() };
+    let now = Instant::now();
+    let status = |n: usize| Some(format!("STATUS={n} workers serve\n"));
+    while notify.unsent.is_empty() {
+        notify.say(status(0), now);
+    }
+    notify.say(Some("READY=1\nSTATUS=2 workers serve\n".to_owned()), now);
+    for n in 0..3 * MOST_UNSENT {
+        notify.say(status(n), now);
+    }
+    assert_eq!(notify.unsent.len(), MOST_UNSENT);
+    let mut heard = Vec::new();
+    while !notify.unsent.is_empty() {
+        let mut bytes = [0; 100];
+        while let Ok(read) = manager.recv(&mut bytes) {
+            heard.push(String::from_utf8_lossy(&bytes[..read]).into_owned());
+        }
+        notify.send(now);
+    }
+    assert_eq!(heard.iter().filter(|words| words.starts_with("READY=1\n")).count(), 1);
+}
