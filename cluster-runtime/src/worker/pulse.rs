@@ -17,6 +17,9 @@ use crate::ipc::message::{LaneId, ToPrimary};
 /// How many beats there are in the time without any after which a worker is given up.
 const BEATS: u32 = 6;
 
+/// Between two beats where there will be no other: decades, which may be counted with.
+const NEVER_MS: u64 = 1 << 40;
+
 /// All pulses of this process.
 #[derive(Debug)]
 pub(super) struct Pulses {
@@ -106,7 +109,14 @@ impl Here {
     }
 
     fn beat(&'static self, lane: Option<LaneId>, runtime: &Handle) -> Option<Pulse> {
-        let (every, To::Primary(link)) = (self.pulses.every?, &self.to) else { return None };
+        let To::Primary(link) = &self.to else { return None };
+        let Some(every) = self.pulses.every else {
+            if lane.is_some() {
+                // The primary may have other settings than a worker with an environment of its own, and waits for the lane.
+                link.tell(&ToPrimary::Beat { lane, every_ms: NEVER_MS }, None);
+            }
+            return None;
+        };
         let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
         let bell = Arc::new(Notify::new());
         if self.pulses.add(&bell, every) {
@@ -116,10 +126,9 @@ impl Here {
         // Where the last one ends, on its way: while the primary does not read, there is one of them and no more.
         let mut sent = 0;
         let ended = lane.is_none().then_some(Ended);
-        if lane.is_none() {
-            // By whoever says that it is up, who may hang in the next moment. For a lane it is asked for, and this is known.
-            link.tell_again(&beat, &mut sent);
-        }
+        // By whoever says that it is up, who may hang in the next moment; and before the primary, whose settings may be others,
+        // has waited longer than there is between two of ours.
+        link.tell_again(&beat, &mut sent);
         let task = runtime.spawn(async move {
             let _ended = ended;
             loop {
@@ -142,4 +151,32 @@ impl Drop for Ended {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::Link;
+    use super::super::{ALONE, Here, To};
+    use super::*;
+    use crate::config::Settings;
+    use crate::ipc::channel::{Intake, decode};
+    use crate::sys::scm;
+
+    /// Mutation: beat only when the first time is over; or not at all where this worker is to have no heartbeat.
+    #[test]
+    fn a_primary_of_other_settings_knows_at_once_how_often_a_lane_beats() {
+        for (time, every) in [(Duration::from_secs(60), 10_000), (Duration::MAX, NEVER_MS)] {
+            let (ours, theirs) = scm::stream_pair().unwrap();
+            let link = Link::new(ours, scm::stream_pair().unwrap().0).unwrap();
+            let settings = Settings { heartbeat_timeout: time, ..Settings::default() };
+            let here: &'static Here =
+                Box::leak(Box::new(Here::new(ALONE, settings, To::Primary(Box::new(link)))));
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _pulse = here.beat_for(LaneId(3), runtime.handle());
+            let mut intake = Intake::default();
+            intake.read(&theirs).unwrap();
+            let said = decode(&intake.next().unwrap().expect("a beat").body).unwrap();
+            assert!(matches!(said, ToPrimary::Beat { lane: Some(LaneId(3)), every_ms } if every_ms == every));
+        }
+    }
 }
