@@ -155,3 +155,16 @@ fn s28_a_stop_without_descriptors_hands_over_the_backlog_when_it_has_some_again(
     }
     cluster.ends(0);
 }
+
+/// Mutation: try again until `drain_timeout` is over, although nobody waits.
+#[test]
+fn s28_a_stop_without_descriptors_and_without_clients_waits_for_nobody() {
+    let mut cluster = Cluster::start("serve", 2);
+    cluster.up(2);
+    let primary = cluster.pid();
+    process::limit_descriptors(primary, process::next_descriptor(primary));
+    let began = Instant::now();
+    cluster.signal(Signal::TERM);
+    cluster.ends(0);
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+}

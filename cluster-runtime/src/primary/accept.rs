@@ -225,6 +225,8 @@ impl Door {
                         Trouble::Nothing => break,
                         // A Unix socket that was shut down, and is empty.
                         Trouble::Resource if error.raw_os_error() == Some(libc::EINVAL) => break,
+                        // Nobody is in it: without a descriptor to spare that is no reason to keep all workers from ending.
+                        Trouble::Resource if !socket::may_have_clients(&listener.socket) => break,
                         // Closed now, it would reset them; and there will be some again, as others are handed off or end.
                         Trouble::Resource => {
                             self.starve(id, &listener.address, &error, now);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
@@ -128,6 +129,12 @@ pub(crate) fn never_linger(fd: &OwnedFd) {
 pub(crate) fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+/// Whether somebody waits to be accepted, as far as is known: accept(2) itself does not tell where descriptors are short.
+pub(crate) fn may_have_clients(listener: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())) != Ok(0)
 }
 
 /// What an error of accept(2) is about.
