@@ -81,7 +81,10 @@ impl Handed {
             }
         };
         let header = Header { returned: true, ..header };
-        let again = memfd::sealed(NAME, &file::write(&header, &body))?;
+        // Those that it names; all there are, where that can't be read.
+        let others = if parts.is_none() { exec::left_open()? } else { Vec::new() };
+        let others = parts.iter().flat_map(|parts| parts.fds()).chain(&others);
+        let again = memfd::sealed(NAME, &file::write(&header, &body), others)?;
         let image = Fd::numbered(header.image);
         let again_fd = Fd::of(&again);
         let left: Vec<&Fd> = parts.iter().flat_map(|parts| parts.fds()).chain([&image, &again_fd]).collect();

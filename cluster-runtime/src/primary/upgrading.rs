@@ -136,7 +136,8 @@ impl Loop {
             pid: std::process::id(),
             image: image.as_raw_fd(),
         };
-        let memory = memfd::sealed(NAME, &file::write(&header, &state.encode()?)).map_err(told)?;
+        let file = file::write(&header, &state.encode()?);
+        let memory = memfd::sealed(NAME, &file, state.parts.fds()).map_err(told)?;
         Ok(Written { state, memory, image })
     }
 }
