@@ -99,6 +99,7 @@ impl Loop {
             leavers: self
                 .nurseries
                 .processes()
+                .chain(&self.upgrading.abandoned)
                 .map(|child| Leaver { pid: child.pid(), pidfd: Fd::of(child) })
                 .collect(),
             lines: hub::saved::save(),

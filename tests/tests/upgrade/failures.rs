@@ -258,3 +258,25 @@ fn p90_a_stop_ends_the_check() {
     let story = cluster.ends(0);
     assert!(story.said("upgrade 2 failed: the cluster stops"), "{story}");
 }
+
+/// `on_upgrade` asks again in the very turn in which the program that hangs is killed.
+///
+/// Mutation: forget whom the check before has left when another begins.
+#[test]
+fn p86_who_was_asked_in_vain_is_reaped_though_another_is_asked_at_once() {
+    let disk = Disk::of("p86-again");
+    let plan = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").env("TEST_AGAIN", 1);
+    let mut cluster = plan.start();
+    cluster.up(2);
+    cluster.expect_log("upgrade: ");
+    let program = image(cluster.pid());
+    disk.put("successor");
+    disk.order("hang");
+    cluster.signal(Signal::USR2);
+    assert!(failure(&mut cluster, 2).contains("no answer"));
+    let primary = cluster.pid();
+    let are_well = || process::children_of(primary).len() == 3 && process::zombies_of(primary).is_empty();
+    cluster.eventually("two workers and one who is asked", are_well);
+    assert!(failure(&mut cluster, 3).contains("no answer"));
+    serves_on(&disk, cluster, program, &[1, 2], 4);
+}
