@@ -168,7 +168,13 @@ impl Loop {
     /// Where it can't be forked there is none, and what it was asked for is born by exec.
     pub(super) fn start_nursery(&mut self, generation: u64) -> Turn {
         let can_fork = self.can_fork()?;
+        let (has_served, reloading) = (self.fleet.has_served(), self.fleet.reloading());
         let nursery = self.nurseries.add(generation);
+        if has_served && reloading != Some(generation) {
+            // In an image that has taken over, it is the first of its generation, and not the first that there is: if it fails,
+            // that is no reason to end those who serve.
+            nursery.follow();
+        }
         if !can_fork {
             for (id, slot) in nursery.forgo() {
                 self.spawn(id, slot, generation)?;

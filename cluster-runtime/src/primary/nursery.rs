@@ -173,6 +173,11 @@ impl Nursery {
         }
     }
 
+    /// Another has been ready before it: see [`reap`](Nursery::reap).
+    pub(crate) fn follow(&mut self) {
+        self.was_ready = true;
+    }
+
     /// Waits for its end and its answers from now on.
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
