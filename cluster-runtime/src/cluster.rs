@@ -370,11 +370,7 @@ impl Cluster {
             report::error(format_args!("{error}"));
             return Role::Primary(End { code: 1, error: Some(error.into()) });
         }
-        let born = match birth::take() {
-            Ok(born) => born,
-            Err(error) => return Role::Primary(broken(&error)),
-        };
-        let (asked, handed) = match check::take().and_then(|asked| Ok((asked, adopt::find()?))) {
+        let (handed, born, asked) = match find_out() {
             Ok(found) => found,
             Err(error) => return Role::Primary(broken(&error)),
         };
@@ -425,6 +421,15 @@ impl Cluster {
 impl Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cluster").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What this process is, as it was left for it. The state first: who has one is a primary, and nobody's child. Among what it was
+/// left is what its workers have sent, where a birth or a question could be forged, or the end of whoever asked.
+fn find_out() -> io::Result<(Option<Handed>, Option<(Birth, OwnedFd)>, Option<check::Asked>)> {
+    match adopt::find()? {
+        Some(handed) => Ok((Some(handed), None, None)),
+        None => Ok((None, birth::take()?, check::take()?)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::ipc::birth;
+use crate::primary::adopt;
 
 /// What this process is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,7 +36,7 @@ pub(crate) fn get() -> Process {
 /// [`start`](crate::Cluster::start); false in `preload`. Node: `cluster.isPrimary`.
 pub fn is_primary() -> bool {
     match get() {
-        Process::Plain => !birth::is_due(),
+        Process::Plain => !is_born(),
         role => role == Process::Primary,
     }
 }
@@ -44,7 +45,12 @@ pub fn is_primary() -> bool {
 pub fn is_worker() -> bool {
     match get() {
         // A worker by exec, which runs `main` from its beginning.
-        Process::Plain => birth::is_due(),
+        Process::Plain => is_born(),
         role => role == Process::Worker,
     }
+}
+
+/// As [`start`](crate::Cluster::start) will find it: in another image of a primary nothing of what its workers sent is looked at.
+fn is_born() -> bool {
+    !adopt::is_due() && birth::is_due()
 }

@@ -1,6 +1,6 @@
 //! A worker that writes to its channel what the library would not.
 
-use cluster_tests::{Cluster, Plan};
+use cluster_tests::{Cluster, Plan, Signal};
 
 fn hostile(what: &str) -> Plan {
     Cluster::of("hostile").workers(2).env("TEST_HOSTILE", what)
@@ -48,4 +48,31 @@ fn a_flood_of_questions_is_answered() {
     cluster.said("1 says all is well");
     cluster.said("2 says all is well");
     cluster.stop();
+}
+
+/// A descriptor of worker 1 waits in the primary for the rest of its frame while another image takes over, which finds all that
+/// is open, and takes none of it for what it looks for.
+fn is_passed_over_by_an_upgrade(what: &str) {
+    let mut cluster = hostile(what).start();
+    // What it says after that is taken for the rest of it.
+    cluster.expect_log("worker 1");
+    cluster.said("1 has begun");
+    cluster.said("2 says all is well");
+    cluster.signal(Signal::USR2);
+    cluster.said("upgrade 2 ok");
+    cluster.said("3 says all is well");
+    cluster.said("4 says all is well");
+    cluster.stop();
+}
+
+/// Mutation: take the first state that is found.
+#[test]
+fn s07_a_forged_state_is_passed_over_by_an_upgrade() {
+    is_passed_over_by_an_upgrade("state");
+}
+
+/// Mutation: look for a question, or a birth, before the state.
+#[test]
+fn s07_a_forged_question_is_passed_over_by_an_upgrade() {
+    is_passed_over_by_an_upgrade("question");
 }

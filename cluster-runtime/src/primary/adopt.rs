@@ -7,6 +7,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::callback::Primary;
@@ -44,12 +45,22 @@ pub(crate) struct Handed {
 
 /// Whether there is such a thing: a sealed memory file that this very process has written before an exec.
 pub(crate) fn find() -> io::Result<Option<Handed>> {
-    let ours = |first: &[u8]| file::header(first).is_ok_and(|header| header.pid == std::process::id());
-    let Some(memory) = memfd::find(file::HEADER, ours)? else { return Ok(None) };
+    let Some(memory) = memory()? else { return Ok(None) };
     let bytes = memory.with(|memory| memfd::read(memory))?;
     let header = file::header(&bytes).map_err(io::Error::other)?;
     let state = file::read(&bytes).and_then(|(_, body)| State::decode(body));
     Ok(Some(Handed { memory, header, state }))
+}
+
+/// Whether there is, in a process that does not know yet what it is.
+pub(crate) fn is_due() -> bool {
+    static DUE: OnceLock<bool> = OnceLock::new();
+    *DUE.get_or_init(|| memory().is_ok_and(|found| found.is_some()))
+}
+
+fn memory() -> io::Result<Option<Fd>> {
+    let ours = |first: &[u8]| file::header(first).is_ok_and(|header| header.pid == std::process::id());
+    memfd::find(file::HEADER, ours)
 }
 
 /// Whether a state could be taken over by this program.
@@ -81,7 +92,10 @@ impl Handed {
             }
         };
         let header = Header { returned: true, ..header };
-        let again = memfd::sealed(NAME, &file::write(&header, &body))?;
+        // Those that it names; all there are, where that can't be read.
+        let others = if parts.is_none() { exec::left_open()? } else { Vec::new() };
+        let others = parts.iter().flat_map(|parts| parts.fds()).chain(&others);
+        let again = memfd::sealed(NAME, &file::write(&header, &body), others)?;
         let image = Fd::numbered(header.image);
         let again_fd = Fd::of(&again);
         let left: Vec<&Fd> = parts.iter().flat_map(|parts| parts.fds()).chain([&image, &again_fd]).collect();

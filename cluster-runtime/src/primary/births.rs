@@ -168,7 +168,13 @@ impl Loop {
     /// Where it can't be forked there is none, and what it was asked for is born by exec.
     pub(super) fn start_nursery(&mut self, generation: u64) -> Turn {
         let can_fork = self.can_fork()?;
+        let (has_served, reloading) = (self.fleet.has_served(), self.fleet.reloading());
         let nursery = self.nurseries.add(generation);
+        if has_served && reloading != Some(generation) {
+            // In an image that has taken over, it is the first of its generation, and not the first that there is: if it fails,
+            // that is no reason to end those who serve.
+            nursery.has_preloaded();
+        }
         if !can_fork {
             for (id, slot) in nursery.forgo() {
                 self.spawn(id, slot, generation)?;
@@ -276,9 +282,6 @@ impl Loop {
     }
 
     pub(super) fn try_nursery(&mut self, generation: u64, now: Instant) -> Turn {
-        if self.fleet.has_served() {
-            self.nurseries.add(generation).has_preloaded();
-        }
         match self.start_nursery(generation) {
             // The workers that live serve on.
             Err(Departure::Broken(error)) => {

@@ -26,8 +26,6 @@ pub(super) struct Check {
     child: Child,
     socket: OwnedFd,
     program: OwnedFd,
-    /// Nobody waits for the answer any more.
-    moot: bool,
 }
 
 impl Check {
@@ -46,23 +44,20 @@ impl Check {
             child.end_now()?;
             return Err(error);
         }
-        Ok(Check { child, socket: ours, program, moot: false })
+        Ok(Check { child, socket: ours, program })
     }
 
-    /// Its answer is of no use any more: it took too long, or the cluster stops.
-    pub(super) fn abandon(&mut self) {
-        self.moot = true;
+    /// Its answer is of no use any more: it took too long, or the cluster stops. What is left is to be reaped.
+    pub(super) fn abandon(self) -> Child {
         if let Err(error) = self.child.signal(libc::SIGKILL) {
             report::error(format_args!("ending the program that is asked whether it can take over: {error}"));
         }
+        self.child
     }
 
-    /// What it answered, once it has ended; the program itself if it is fit. Nothing where nobody waits for that.
-    fn ended(self, status: Status) -> Option<Result<OwnedFd, String>> {
-        if self.moot {
-            return None;
-        }
-        Some(match status {
+    /// What it answered, once it has ended; the program itself if it is fit.
+    fn ended(self, status: Status) -> Result<OwnedFd, String> {
+        match status {
             Status::Signal(signal) => Err(Signal::from_raw(signal).map_or_else(
                 || format!("it was killed by signal {signal}"),
                 |signal| format!("it was killed by {signal}"),
@@ -79,7 +74,7 @@ impl Check {
                 Err(_) if code != 0 => Err(format!("it exited with status {code}")),
                 Err(why) => Err(why),
             },
-        })
+        }
     }
 }
 
@@ -101,23 +96,27 @@ impl Loop {
         }
     }
 
-    /// The program that was asked has ended.
+    /// A program that was asked has ended: the one whose answer is waited for, or one before it, of which nobody wants to know.
     pub(super) fn check_ended(&mut self) -> Turn {
+        for child in self.upgrading.abandoned.extract_if(.., |child| !matches!(child.reap(), Ok(None))) {
+            self.epoll.remove(&child)?;
+        }
         let Some(check) = &self.upgrading.check else { return Ok(()) };
-        let status = match check.child.reap()? {
-            None => return Ok(()),
-            Some(status) => status,
+        let reaped = match check.child.reap() {
+            Ok(None) => return Ok(()),
+            // A callback has waited for any child, and has met this one.
+            Err(error) => Err(format!("how it ended is not known: {error}")),
+            Ok(Some(status)) => Ok(status),
         };
         self.epoll.remove(&check.child)?;
         let path = self.upgrading.path().display().to_string();
-        let answer = self.upgrading.check.take().and_then(|check| check.ended(status));
-        match answer {
-            None => Ok(()),
-            Some(Ok(program)) => {
+        let Some(check) = self.upgrading.check.take() else { return Ok(()) };
+        match reaped.and_then(|status| check.ended(status)) {
+            Ok(program) => {
                 self.upgrading.program = Some(program);
                 self.step(Input::Checked(Ok(())))
             }
-            Some(Err(why)) => self.step(Input::Checked(Err(format!("{path}: {why}")))),
+            Err(why) => self.step(Input::Checked(Err(format!("{path}: {why}")))),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Loop {
         if !self.fleet.is_over() {
             return None;
         }
-        if self.upgrading.check.is_some() {
+        if self.upgrading.check.is_some() || !self.upgrading.abandoned.is_empty() {
             // It was sent a SIGKILL when the stop came.
             return None;
         }

@@ -320,6 +320,10 @@ impl Loop {
             ended = ended.and(child.end_now());
         }
         ended = ended.and(self.nurseries.end_now());
+        self.upgrading.end();
+        for child in self.upgrading.abandoned.iter().chain(&self.leavers) {
+            ended = ended.and(child.end_now());
+        }
         self.listeners.close();
         ask::end();
         self.outputs.finish();

@@ -96,9 +96,12 @@ impl Loop {
             inherited: inherited::noted(),
             activated: activation::save(),
             children: self.children.iter().map(child).collect(),
+            // Of this image, and of the one before where this one has not come to ending them.
             leavers: self
                 .nurseries
                 .processes()
+                .chain(&self.upgrading.abandoned)
+                .chain(&self.leavers)
                 .map(|child| Leaver { pid: child.pid(), pidfd: Fd::of(child) })
                 .collect(),
             lines: hub::saved::save(),

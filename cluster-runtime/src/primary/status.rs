@@ -344,10 +344,10 @@ mod tests {
         for input in [Input::Start { workers: 1 }, Input::Born { id }, Input::Ready { id }] {
             drop(fleet.step(input, now));
         }
-        update(&fleet);
+        update(&fleet, Instant::now());
         assert!(!stopping());
         drop(fleet.step(Input::Stop { signal: Some(Signal::TERM) }, now));
-        update(&fleet);
+        update(&fleet, Instant::now());
         assert!(stopping() && !fleet.is_stopping());
         close();
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use self::world::{Happening, World};
 use super::super::step::{Input, Rules};
-use crate::config::Restart;
 use super::*;
+use crate::config::Restart;
 use crate::event::{ExitStatus, Signal};
 
 #[path = "upgrade_world.rs"]
@@ -56,7 +56,8 @@ fn all_of_it() -> impl Strategy<Value = Happening> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let restart = prop_oneof![4 => Just(Restart::Always), 1 => Just(Restart::OnFailure), 1 => Just(Restart::Never)];
+    let restart =
+        prop_oneof![4 => Just(Restart::Always), 1 => Just(Restart::OnFailure), 1 => Just(Restart::Never)];
     let most = prop_oneof![4 => Just(u32::MAX), 1 => 0..8u32];
     (restart, most, 1..4usize, prop::option::of(Just(8u64)), prop::bool::ANY, prop::option::of(Just(600u64)))
         .prop_map(|(restart, max_restarts, max_surge, heartbeat, late, age)| Rules {

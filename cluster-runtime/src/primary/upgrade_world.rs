@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::saved;
 use super::super::super::heart::Sign;
+use super::super::super::saved;
 use super::super::super::step::{Ids, Input, Phase, Rules};
 use super::*;
 use crate::event::{ExitStatus, Signal};
@@ -218,7 +218,11 @@ impl World {
                         assert!(self.numbers.insert(outcome.generation()), "{outcome:?}: used before");
                         let another = self.workers != self.workers_before;
                         if another && outcome.result().is_ok() && self.fleet.phase == Phase::Running {
-                            assert_eq!(self.fleet.target(), self.workers, "another number than was configured");
+                            assert_eq!(
+                                self.fleet.target(),
+                                self.workers,
+                                "another number than was configured"
+                            );
                         }
                         self.upgraded.push(outcome);
                     }
@@ -275,7 +279,10 @@ impl World {
         for (id, member) in self.fleet.members() {
             let holds = self.fleet.slots[member.slot].holder == Some(id);
             let comes = coming.values().any(|coming| *coming == id);
-            assert!(holds || comes || member.asked, "worker {id:?} has no place, and nobody has told it to go");
+            assert!(
+                holds || comes || member.asked,
+                "worker {id:?} has no place, and nobody has told it to go"
+            );
             let heard = !member.is_up() || self.fleet.last_beat(id, self.now).is_some();
             assert!(heard || !self.beating.contains(&id), "worker {id:?} was heard, and nobody listens");
         }

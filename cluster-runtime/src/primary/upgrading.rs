@@ -12,6 +12,7 @@ use super::step::Input;
 use super::{Loop, Turn, ask};
 use crate::report;
 use crate::sys::passed::Fd;
+use crate::sys::pidfd::Child;
 use crate::sys::{exec, memfd, program};
 use crate::upgrade::UpgradeFailure;
 
@@ -21,6 +22,9 @@ pub(super) struct Upgrading {
     /// Which file is run.
     path: PathBuf,
     pub(super) check: Option<Check>,
+    /// Who was asked, and is to be reaped and not heard any more. Another may be asked before that: by `on_upgrade`, say, which
+    /// is told that the one before took too long in the very turn in which it is killed.
+    pub(super) abandoned: Vec<Child>,
     /// It has been found fit.
     pub(super) program: Option<OwnedFd>,
     /// Until this one has proved itself.
@@ -44,7 +48,7 @@ pub(super) struct Written {
 
 impl Upgrading {
     pub(super) fn new(path: PathBuf, before: Option<Before>) -> Upgrading {
-        Upgrading { path, check: None, program: None, before }
+        Upgrading { path, check: None, abandoned: Vec::new(), program: None, before }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -55,9 +59,7 @@ impl Upgrading {
     pub(super) fn end(&mut self) {
         self.program = None;
         self.before = None;
-        if let Some(check) = &mut self.check {
-            check.abandon();
-        }
+        self.abandoned.extend(self.check.take().map(Check::abandon));
     }
 }
 
@@ -136,7 +138,8 @@ impl Loop {
             pid: std::process::id(),
             image: image.as_raw_fd(),
         };
-        let memory = memfd::sealed(NAME, &file::write(&header, &state.encode()?)).map_err(told)?;
+        let file = file::write(&header, &state.encode()?);
+        let memory = memfd::sealed(NAME, &file, state.parts.fds()).map_err(told)?;
         Ok(Written { state, memory, image })
     }
 }

@@ -140,7 +140,7 @@ pub(crate) fn find<T>(read: impl Fn(&Inherited<'_>) -> Option<T>) -> io::Result<
 }
 
 /// All that is open but the standard ones.
-pub(super) fn left_open() -> io::Result<Vec<Fd>> {
+pub(crate) fn left_open() -> io::Result<Vec<Fd>> {
     let open = std::fs::read_dir("/proc/self/fd")?;
     let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(numbers.filter(|number| *number > 2).map(Fd::numbered).collect())

@@ -29,13 +29,15 @@ impl Signals {
             watched.add(Signal::try_from(signal)?);
         }
         let before = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let mut signals = Signals::report(watched, before)?;
+        let mut signals =
+            Signals::report(watched, before).inspect_err(|_| before.thread_set_mask().unwrap_or_default())?;
         signals.mind_threads()?;
         Ok(signals)
     }
 
     /// As [`watch`](Signals::watch), after an exec that left everything blocked; it stays so until [`also`](Signals::also).
-    /// `before` is the mask of the first image.
+    /// `before` is the mask of the first image. It stays so also where this fails: a signal that waits would end this process, and
+    /// with it the way back to the image before.
     pub(crate) fn watch_again(signals: impl IntoIterator<Item = i32>, before: &[i32]) -> io::Result<Signals> {
         let mut watched = SigSet::empty();
         for signal in signals {
@@ -55,8 +57,7 @@ impl Signals {
     }
 
     fn report(watched: SigSet, before: SigSet) -> io::Result<Signals> {
-        let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .inspect_err(|_| before.thread_set_mask().unwrap_or_default())?;
+        let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Signals { fd, watched, before, actions: Vec::new() })
     }
 

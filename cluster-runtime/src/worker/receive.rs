@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::account::{Account, Permit, Spent};
+use super::answer::Answer;
 use super::bind::{Listener, Of};
-use super::link::Answer;
 use super::pulse::Pulse;
 use super::{Here, To, here, unclustered};
 use crate::ipc::channel::crowded;

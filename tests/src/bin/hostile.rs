@@ -2,7 +2,7 @@
 
 use cluster::{Primary, Worker};
 use cluster_tests::announce;
-use cluster_tests::channel::{channel, frame};
+use cluster_tests::channel::{begin_with, channel, forged, frame};
 
 fn setup(primary: &mut Primary) {
     announce::events(primary);
@@ -20,6 +20,7 @@ async fn main() {
         "forged" => [frame(4, 1, b"5"), frame(4, u64::MAX, b""), frame(5, 7, b"no")].concat(),
         "hello" => frame(2, 99, b"another build"),
         "flood" => frame(3, 1, b"\xc0").repeat(4000),
+        "state" | "question" => Vec::new(),
         len => length(len.parse().expect("a length")),
     };
     if worker.id() == 1 {
@@ -28,6 +29,11 @@ async fn main() {
         let times = if what == "flood" { 50 } else { 1 };
         // Whatever becomes of it: the channel may be closed half way.
         (0..times).find(|_| cluster_tests::channel::write_all(&channel, &bytes).is_err());
+        if let Some(sent) = forged(&what) {
+            begin_with(&channel, &sent).expect("begin a message");
+            println!("1 has begun");
+            return cluster::shutdown_signal().await;
+        }
     }
     worker.send("all is well").expect("send");
     cluster::shutdown_signal().await;

@@ -287,3 +287,54 @@ fn p105_a_preload_that_fails_on_the_way_back_too_ends_nobody() {
     upgrade(&mut cluster, 3);
     cluster.stop();
 }
+
+/// `on_upgrade` asks again in the very turn in which the program that hangs is killed.
+///
+/// Mutation: forget whom the check before has left when another begins.
+#[test]
+fn p86_who_was_asked_in_vain_is_reaped_though_another_is_asked_at_once() {
+    let disk = Disk::of("p86-again");
+    let plan = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").env("TEST_AGAIN", 1);
+    let mut cluster = plan.start();
+    cluster.up(2);
+    cluster.expect_log("upgrade: ");
+    let program = image(cluster.pid());
+    disk.put("successor");
+    disk.order("hang");
+    cluster.signal(Signal::USR2);
+    assert!(failure(&mut cluster, 2).contains("no answer"));
+    let primary = cluster.pid();
+    let are_well = || process::children_of(primary).len() == 3 && process::zombies_of(primary).is_empty();
+    cluster.eventually("two workers and one who is asked", are_well);
+    assert!(failure(&mut cluster, 3).contains("no answer"));
+    serves_on(&disk, cluster, program, &[1, 2], 4);
+}
+
+/// And where the program before, that is back, preloads anew, that may fail as any other time: whoever serves, serves on.
+///
+/// Mutation: leave out whom the program before has left to be ended; have a preload that fails end the cluster.
+#[test]
+fn p105_a_nursery_is_followed_by_another_when_the_new_program_can_not_take_over() {
+    if !forks() {
+        return;
+    }
+    let disk = Disk::of("p105-nursery");
+    let mut cluster = disk.plan("preload").workers(2).start();
+    cluster.up(2);
+    cluster.expect_log("a bug in the new callback");
+    cluster.expect_log("panicked at");
+    cluster.expect_log("upgrade: ");
+    cluster.expect_log("the nursery");
+    disk.put("successor");
+    // The preload of the other takes this for an error.
+    disk.order("callback");
+    cluster.signal(Signal::USR2);
+    let why = failure(&mut cluster, 2);
+    assert!(why.contains("its code for the primary panicked"), "{why}");
+    cluster.logged("another takes its place");
+    fs::remove_file(disk.path("how")).expect("remove the order");
+    let primary = cluster.pid();
+    let are_well = || process::children_of(primary).len() == 3 && process::zombies_of(primary).is_empty();
+    cluster.eventually("two workers and a nursery", are_well);
+    cluster.stop();
+}
