@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use self::world::{Happening, World};
-use super::super::step::Input;
+use super::super::step::{Input, Rules};
 use super::*;
+use crate::config::Restart;
 use crate::event::{ExitStatus, Signal};
 
 #[path = "upgrade_world.rs"]
@@ -40,6 +41,79 @@ fn anything() -> impl Strategy<Value = Happening> {
         1 => prop::bool::weighted(0.7).prop_map(Happening::TakesOver),
         1 => (1..6usize).prop_map(Happening::Workers),
     ]
+}
+
+fn all_of_it() -> impl Strategy<Value = Happening> {
+    let who = 0..32usize;
+    prop_oneof![
+        40 => anything(),
+        4 => who.clone().prop_map(Happening::Worn),
+        3 => (0..6usize).prop_map(Happening::Scale),
+        6 => who.clone().prop_map(Happening::Beats),
+        1 => who.clone().prop_map(Happening::Still),
+        2 => who.prop_map(Happening::Disconnected),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let restart =
+        prop_oneof![4 => Just(Restart::Always), 1 => Just(Restart::OnFailure), 1 => Just(Restart::Never)];
+    let most = prop_oneof![4 => Just(u32::MAX), 1 => 0..8u32];
+    (restart, most, 1..4usize, prop::option::of(Just(8u64)), prop::bool::ANY, prop::option::of(Just(600u64)))
+        .prop_map(|(restart, max_restarts, max_surge, heartbeat, late, age)| Rules {
+            restart,
+            max_restarts,
+            max_surge,
+            heartbeat: heartbeat.map(Duration::from_secs),
+            pre_drain: Duration::from_secs(if late { 5 } else { 0 }),
+            max_age: age.map(Duration::from_secs),
+            ..Rules::usual()
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// All that can happen, in one life: upgrades, reloads, workers that are worn or silent, another number of them, and a
+    /// stop with a time before it.
+    #[test]
+    fn it_all_ends_whatever_happens(
+        workers in 1..5usize,
+        slow in any::<bool>(),
+        rules in rules(),
+        happenings in prop::collection::vec(all_of_it(), 0..120),
+        calm in any::<bool>(),
+        signal in any::<bool>(),
+        later in prop::collection::vec(all_of_it(), 0..30),
+    ) {
+        let mut world = World::ruled(workers, slow, rules);
+        for happening in happenings {
+            if world.fleet.is_over() {
+                break;
+            }
+            world.happen(happening);
+        }
+        if calm {
+            world.settle();
+            prop_assert!(world.is_calm(), "it goes on for ever: {:?}", world.fleet);
+            prop_assert_eq!(world.upgraded.len(), world.wishes);
+            let holders = world.fleet.slots.iter().filter(|slot| slot.holder.is_some()).count();
+            prop_assert_eq!(world.fleet.members().count(), holders);
+            prop_assert!(world.fleet.is_told_to_stop() || world.fleet.target() == holders);
+        }
+        world.happen(Happening::Stop(signal));
+        let images = world.images;
+        for happening in later {
+            if world.fleet.is_over() {
+                break;
+            }
+            world.happen(happening);
+        }
+        prop_assert_eq!(world.images, images);
+        world.settle();
+        prop_assert!(world.fleet.is_over(), "{:?}", world.fleet);
+        prop_assert_eq!(world.upgraded.len(), world.wishes);
+    }
 }
 
 proptest! {

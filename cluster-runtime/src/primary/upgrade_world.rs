@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::super::super::heart::Sign;
 use super::super::super::saved;
-use super::super::super::step::{Ids, Input, Rules};
+use super::super::super::step::{Ids, Input, Phase, Rules};
 use super::*;
 use crate::event::{ExitStatus, Signal};
+use crate::ipc::message::{LaneId, Wear};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,14 @@ pub(super) enum Happening {
     TakesOver(bool),
     /// How many workers the next image wants.
     Workers(usize),
+    Worn(usize),
+    Scale(usize),
+    /// A sign of life of its lane; or that the lane is gone.
+    Beats(usize),
+    Still(usize),
+    Disconnected(usize),
+    /// By a signal, or not.
+    Stop(bool),
 }
 
 /// A fleet through all its images, the processes that it believes in, and what it was asked and has answered.
@@ -57,11 +67,18 @@ pub(super) struct World {
     stopped: bool,
     /// Ready ones that have gone unasked.
     pub(super) lost: usize,
+    /// Those of which signs of life are to be heard.
+    beating: BTreeSet<Id>,
+    failed: BTreeSet<u64>,
+    returned: bool,
 }
 
 impl World {
     pub(super) fn new(workers: usize, surge: usize, slow: bool) -> World {
-        let rules = Rules { max_restarts: u32::MAX, max_surge: surge, ..Rules::usual() };
+        World::ruled(workers, slow, Rules { max_restarts: u32::MAX, max_surge: surge, ..Rules::usual() })
+    }
+
+    pub(super) fn ruled(workers: usize, slow: bool, rules: Rules) -> World {
         let mut world = World {
             fleet: Fleet::new(rules.clone(), Ids::default()),
             now: Instant::now(),
@@ -81,6 +98,9 @@ impl World {
             numbers: BTreeSet::from([1]),
             stopped: false,
             lost: 0,
+            beating: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            returned: false,
         };
         world.tell(Input::Start { workers });
         world.births(true);
@@ -139,6 +159,7 @@ impl World {
             (false, Some(_)) => {}
         }
         let goes_on = refused.is_none();
+        self.returned = back || !goes_on;
         let rules = self.rules.clone();
         let (ids, workers) = (Ids::default(), self.workers);
         self.fleet = Fleet::restore(&read, rules, ids, workers, refused, self.now).unwrap();
@@ -163,6 +184,12 @@ impl World {
                 match effect {
                     Effect::Spawn { id, generation, .. } => {
                         assert!(!self.stopped, "a birth after the stop");
+                        let wanted = [Some(self.fleet.generation()), self.fleet.reloading()];
+                        assert!(
+                            wanted.contains(&Some(generation))
+                                || self.failed.contains(&generation) && !self.returned,
+                            "a birth of generation {generation}: {wanted:?}"
+                        );
                         let member = self.fleet.member(id).expect("one that is to be born");
                         assert_eq!(member.generation, generation);
                         if member.asked {
@@ -183,12 +210,23 @@ impl World {
                     }
                     Effect::Reloaded(outcome) => {
                         assert!(self.numbers.insert(outcome.generation()), "{outcome:?}: used before");
+                        if outcome.result().is_err() {
+                            self.failed.insert(outcome.generation());
+                        }
                     }
                     Effect::Upgraded(outcome) => {
                         assert!(self.numbers.insert(outcome.generation()), "{outcome:?}: used before");
+                        let another = self.workers != self.workers_before;
+                        if another && outcome.result().is_ok() && self.fleet.phase == Phase::Running {
+                            assert_eq!(
+                                self.fleet.target(),
+                                self.workers,
+                                "another number than was configured"
+                            );
+                        }
                         self.upgraded.push(outcome);
                     }
-                    Effect::Check => assert!(!self.stopped),
+                    Effect::Check => assert!(!self.fleet.is_told_to_stop()),
                     Effect::Exec | Effect::GoBack { .. } => panic!("asked for in the middle of a turn"),
                     Effect::Retire { .. } => {
                         let unborn = std::mem::take(&mut self.unborn);
@@ -230,6 +268,28 @@ impl World {
             assert!(!self.stopped && !upgrades.postpone_births());
             assert!(self.fleet.reloads.coming.len() <= self.fleet.rules.max_surge, "{running:?}");
         }
+        let coming = &self.fleet.reloads.coming;
+        assert!(coming.len() <= self.fleet.rules.max_surge, "{coming:?}");
+        for (slot, id) in coming {
+            let member = self.fleet.member(*id).expect("one that is coming");
+            let generation = self.fleet.reloading().unwrap_or(self.fleet.generation());
+            assert_eq!((member.slot, member.generation), (*slot, generation));
+            assert_ne!(self.fleet.slots[*slot].holder, Some(*id), "it holds its slot only when it is ready");
+        }
+        for (id, member) in self.fleet.members() {
+            let holds = self.fleet.slots[member.slot].holder == Some(id);
+            let comes = coming.values().any(|coming| *coming == id);
+            assert!(
+                holds || comes || member.asked,
+                "worker {id:?} has no place, and nobody has told it to go"
+            );
+            let heard = !member.is_up() || self.fleet.last_beat(id, self.now).is_some();
+            assert!(heard || !self.beating.contains(&id), "worker {id:?} was heard, and nobody listens");
+        }
+        if self.fleet.phase == Phase::Running {
+            let places = (0..self.fleet.slots.len()).filter(|slot| self.fleet.is_filled(*slot));
+            assert_eq!(self.fleet.target(), places.count());
+        }
     }
 
     pub(super) fn births(&mut self, succeed: bool) {
@@ -261,8 +321,18 @@ impl World {
             }
             Happening::Later(ms) => {
                 self.now += Duration::from_millis(ms);
-                Some(Input::Tick)
+                self.turn();
+                None
             }
+            Happening::Worn(n) => one(self, n).map(|id| Input::Worn { id, why: Wear::Requests(1) }),
+            Happening::Scale(workers) => Some(Input::Scale { workers }),
+            Happening::Beats(n) => one(self, n).map(|id| self.beat(id)),
+            Happening::Still(n) => one(self, n).map(|id| {
+                self.beating.remove(&id);
+                Input::Sign(id, Sign::Over { lane: Some(LaneId(id.0)) })
+            }),
+            Happening::Disconnected(n) => one(self, n).map(|id| Input::Disconnect { id }),
+            Happening::Stop(signal) => Some(Input::Stop { signal: signal.then_some(Signal::TERM) }),
             Happening::Execs(succeed) => {
                 self.execs = succeed;
                 None
@@ -281,10 +351,32 @@ impl World {
         }
     }
 
+    fn beat(&mut self, id: Id) -> Input {
+        if self.fleet.rules.heartbeat.is_some()
+            && self.fleet.member(id).is_some_and(|member| !member.life.is_leaving())
+        {
+            self.beating.insert(id);
+        }
+        Input::Sign(id, Sign::Beat { lane: Some(LaneId(id.0)), every: SECOND })
+    }
+
+    /// The end of one of the loop's turns.
+    fn turn(&mut self) {
+        self.fleet.attend(self.now);
+        if self.fleet.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.tell(Input::Tick);
+            let deadline = self.fleet.deadline();
+            assert!(deadline.is_none_or(|deadline| deadline > self.now), "it spins: {:?}", self.fleet);
+        }
+    }
+
     pub(super) fn is_calm(&self) -> bool {
         let filled = self.fleet.slots.iter().all(|slot| slot.refill_at.is_none());
         let done = self.fleet.reloading().is_none() && !self.fleet.reloads.wanted;
         let serves = self.ready() == self.fleet.members().count();
+        let worn = self.fleet.members().any(|(_, member)| member.worn.is_some());
+        let ended = self.fleet.is_told_to_stop() && self.fleet.is_over();
+        let done = done && (!worn && !self.fleet.is_told_to_stop() || ended);
         filled && done && self.fleet.upgrades.under_way.is_none() && serves
     }
 
@@ -304,10 +396,14 @@ impl World {
                 } else {
                     self.tell(Input::Ready { id });
                     self.tell(Input::Proven { id });
+                    if self.beating.contains(&id) {
+                        let beat = self.beat(id);
+                        self.tell(beat);
+                    }
                 }
             }
             self.now += SECOND;
-            self.tell(Input::Tick);
+            self.turn();
         }
     }
 

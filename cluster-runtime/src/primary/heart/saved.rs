@@ -42,7 +42,10 @@ impl Hearts {
         let restore = |saved: &SavedHeart| {
             let lanes = saved.lanes.iter().map(|(lane, within)| Ok((*lane, pulse(*within)?)));
             let own = saved.own.map(pulse).transpose()?;
-            Ok((Id(saved.worker), Heart { lanes: lanes.collect::<Result<_, String>>()?, own, suspected: false }))
+            Ok((
+                Id(saved.worker),
+                Heart { lanes: lanes.collect::<Result<_, String>>()?, own, suspected: false },
+            ))
         };
         let hearts = saved.iter().map(restore).collect::<Result<_, String>>()?;
         Ok(Hearts { hearts, attended: None })
