@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, process};
 
-use cluster_tests::client::{Outcome, ask, attempt};
+use cluster_tests::client::{Connection, Outcome, ask, attempt};
 use cluster_tests::service::Systemd;
 use cluster_tests::{Cluster, Plan, Signal};
 
@@ -210,5 +210,27 @@ fn p39_workers_know_nothing_of_the_manager() {
     for name in names {
         assert_eq!(ask(&address, &format!("/variable/{name}")).body, name);
     }
+    cluster.stop();
+}
+
+/// Mutation: have whatever is told of an upgrade end what the manager was told of.
+#[test]
+fn p107_an_upgrade_that_is_refused_does_not_end_the_one_that_runs() {
+    let mut manager = Systemd::at_a_path();
+    let mut cluster = Cluster::of("serve").workers(2).env("NOTIFY_SOCKET", manager.address()).start();
+    manager.until("READY=1");
+    let address = cluster.up(2);
+    // As long as it is served, one of the workers before is left.
+    let mut held = Connection::to(&address);
+    held.begin();
+    cluster.signal(Signal::USR2);
+    cluster.logged("this is the new program");
+    cluster.expect_log("not now");
+    cluster.signal(Signal::USR2);
+    cluster.said("upgrade 3 failed: not now: that to generation 2 is under way");
+    assert_eq!(manager.turns(), ["READY=1", "RELOADING=1"]);
+    assert_eq!(held.finish().reply().status, 200);
+    cluster.said("upgrade 2 ok");
+    assert_eq!(manager.turns(), ["READY=1", "RELOADING=1", "READY=1"]);
     cluster.stop();
 }

@@ -98,7 +98,11 @@ impl Loop {
         if self.fleet.reloading().is_none() {
             self.keep_current()?;
         }
-        self.tell_reload_ends(outcome.result().is_err().then(|| format!("upgrade: {outcome}")));
+        // One that is refused ends neither the other nor the reload that runs, and of those the manager was told.
+        let ended = !self.fleet.is_upgrading();
+        if ended && (std::mem::take(&mut self.upgrading.told) || self.fleet.reloading().is_none()) {
+            self.tell_reload_ends(outcome.result().is_err().then(|| format!("upgrade: {outcome}")));
+        }
         desk::upgraded(outcome.clone());
         self.callbacks.upgraded(outcome);
         Ok(())

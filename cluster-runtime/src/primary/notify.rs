@@ -264,6 +264,7 @@ impl Loop {
     /// This image takes over in the middle of an upgrade, whose begin the one before has told of.
     pub(super) fn go_on_with_upgrade(&mut self) {
         self.notify.story.chapter = Chapter::Reloading;
+        self.upgrading.told = true;
     }
 
     /// A reload, or an upgrade, begins.

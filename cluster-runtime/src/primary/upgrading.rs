@@ -25,6 +25,8 @@ pub(super) struct Upgrading {
     /// Who was asked, and is to be reaped and not heard any more. Another may be asked before that: by `on_upgrade`, say, which
     /// is told that the one before took too long in the very turn in which it is killed.
     pub(super) abandoned: Vec<Child>,
+    /// The service manager was told that one begins, by this image or by the one before.
+    pub(super) told: bool,
     /// It has been found fit.
     pub(super) program: Option<OwnedFd>,
     /// Until this one has proved itself.
@@ -48,7 +50,7 @@ pub(super) struct Written {
 
 impl Upgrading {
     pub(super) fn new(path: PathBuf, before: Option<Before>) -> Upgrading {
-        Upgrading { path, check: None, abandoned: Vec::new(), program: None, before }
+        Upgrading { path, check: None, abandoned: Vec::new(), told: false, program: None, before }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -80,6 +82,7 @@ impl Loop {
                 let path = self.upgrading.path().display();
                 report::info(format_args!("upgrade: executing {path}"));
                 self.tell_reload_begins();
+                self.upgrading.told = true;
                 self.replace_by(&program, false, None)
             }
             Err(why) => why,
