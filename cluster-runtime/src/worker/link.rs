@@ -21,7 +21,7 @@ use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
-use crate::ipc::message::{Call, LaneId, ToPrimary, ToWorker};
+use crate::ipc::message::{Call, ToPrimary, ToWorker};
 use crate::report;
 
 /// How long a worker waits for an answer: the primary is busy with a callback at most.
