@@ -424,9 +424,12 @@ impl Debug for Cluster {
     }
 }
 
+/// A state, a worker's birth or a question, with what belongs to it: one of them at most.
+type Found = (Option<Handed>, Option<(Birth, OwnedFd)>, Option<check::Asked>);
+
 /// What this process is, as it was left for it. The state first: who has one is a primary, and nobody's child. Among what it was
 /// left is what its workers have sent, where a birth or a question could be forged, or the end of whoever asked.
-fn find_out() -> io::Result<(Option<Handed>, Option<(Birth, OwnedFd)>, Option<check::Asked>)> {
+fn find_out() -> io::Result<Found> {
     match adopt::find()? {
         Some(handed) => Ok((Some(handed), None, None)),
         None => Ok((None, birth::take()?, check::take()?)),

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::ipc::message::LaneId;
 use crate::sys::scm;
 
 /// What the link's thread heard.
