@@ -39,7 +39,7 @@ fn s28_a_primary_without_descriptors_waits_and_recovers() {
         let _ = client.read_to_end().reply();
     }
     let took = began.elapsed();
-    cluster.check(took < Duration::from_millis(1500), &format!("recovery soon, it took {took:?}"));
+    cluster.check(took < Duration::from_secs(8), &format!("recovery soon, it took {took:?}"));
     let story = cluster.stop();
     let lines = story.log().filter(|line| line.contains("Too many open files")).count();
     assert_eq!(lines, 1, "one line an episode: {story}");
@@ -79,7 +79,7 @@ fn s28_two_hundred_clients_hold_on_to_a_cluster_of_64_descriptors() {
         ask(&address, "/");
     }
     let took = began.elapsed();
-    cluster.check(took < Duration::from_millis(1500), &format!("recovery soon, it took {took:?}"));
+    cluster.check(took < Duration::from_secs(8), &format!("recovery soon, it took {took:?}"));
     cluster.stop();
 }
 
@@ -166,5 +166,5 @@ fn s28_a_stop_without_descriptors_and_without_clients_waits_for_nobody() {
     let began = Instant::now();
     cluster.signal(Signal::TERM);
     cluster.ends(0);
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
 }
