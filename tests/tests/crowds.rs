@@ -142,7 +142,7 @@ fn p148_what_a_worker_ends_has_ended_though_the_primary_stands_still() {
     let address = cluster.up(2);
     let open = || process::descriptors(cluster.pid()).len();
     let before = open();
-    let slow = Fault::attach(cluster.pid(), "close:delay_enter=2000000");
+    let slow = Fault::attach(cluster.pid(), "close:delay_enter=6000000");
     let began = Instant::now();
     let mut client = Connection::to(&address);
     client.write(GET).expect("write a request");
