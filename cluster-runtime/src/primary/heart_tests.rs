@@ -332,6 +332,15 @@ proptest! {
         in_callback in any::<bool>(),
     ) {
         hold_ups.sort();
+        // Not one right after the other: of short ones that leave nobody the time to beat between them nothing can be known.
+        let mut free = 0;
+        hold_ups.retain(|(from, ms, _)| {
+            let apart = *from >= free;
+            if apart {
+                free = from + ms + 20_000;
+            }
+            apart
+        });
         let mut world = World::serving(phases.len() as u64, |_| {});
         let at = |ms: u64| world.began + MS * ms as u32;
         // When the next beat of each is due, and those that wait to be read.
