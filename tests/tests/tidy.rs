@@ -94,6 +94,12 @@ fn no_test_waits_for_time_to_pass() {
 }
 
 #[test]
+fn no_test_is_passed_over() {
+    let all = only(|_| true);
+    none("an ignored test", lines_with(&all, &["#[ignore"], |line, part| line.contains(part)));
+}
+
+#[test]
 fn files_are_short() {
     let long = |source: &Source| {
         let fixture = source.is_under("tests/") && source.path.contains("/src/bin/");
