@@ -217,9 +217,8 @@ impl Loop {
         if nursery.awaits_newborns(&self.epoll, Instant::now())? {
             return Ok(());
         }
-        nursery.unwatch(&self.epoll)?;
         let stopping = self.fleet.is_stopping();
-        let told = nursery.reap(stopping, Instant::now());
+        let told = nursery.reap(stopping, &self.epoll, Instant::now())?;
         if nursery.is_retired() && nursery.is_gone() {
             let unborn = nursery.stop();
             self.nurseries.remove(generation);

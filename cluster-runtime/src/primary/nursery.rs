@@ -197,7 +197,7 @@ impl Nursery {
     }
 
     /// Stops waiting for anything of it: it has ended.
-    pub(crate) fn unwatch(&mut self, epoll: &Epoll) -> io::Result<()> {
+    fn unwatch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
         if std::mem::take(&mut process.heard) {
             epoll.remove(&process.socket)?;
@@ -352,10 +352,16 @@ impl Nursery {
 
     /// Its end, if it has ended, in words; it is started again later unless `stopping`. `Err`: there never was one
     /// that could preload, and there never will.
-    pub(crate) fn reap(&mut self, stopping: bool, now: Instant) -> Option<Result<String, Failed>> {
-        let process = self.process.as_ref()?;
+    pub(crate) fn reap(
+        &mut self,
+        stopping: bool,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> io::Result<Option<Result<String, Failed>>> {
+        let Some(process) = &self.process else { return Ok(None) };
         let (told, status) = match process.child.reap() {
-            Ok(None) => return None,
+            // Somebody who traces it hears of its end first; it is to be reported again, and so it stays watched.
+            Ok(None) => return Ok(None),
             Ok(Some(_)) if process.late => ("was not done in time (startup_timeout)".to_owned(), 1),
             Ok(Some(Status::Code(code))) => {
                 let words = process.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
@@ -370,16 +376,17 @@ impl Nursery {
             ),
             Err(error) => (format!("is lost: {error}"), 1),
         };
+        self.unwatch(epoll)?;
         self.process = None;
         self.half_told.clear();
         if stopping || self.is_retired() {
-            return Some(Ok(told));
+            return Ok(Some(Ok(told)));
         }
         if !self.was_ready {
-            return Some(Err(Failed { told, status }));
+            return Ok(Some(Err(Failed { told, status })));
         }
         self.start_at = Some(now + self.streak.lengthen(u64::from(status.unsigned_abs())));
-        Some(Ok(told))
+        Ok(Some(Ok(told)))
     }
 
     /// When it is to be started, or has taken too long.
