@@ -42,11 +42,13 @@ impl Loop {
     /// long, or a flood of another's, may have kept their word waiting.
     pub(super) fn hear_the_silent(&mut self, now: Instant) -> Turn {
         self.fleet.attend(now);
-        if self.fleet.is_to_look(now) {
+        let mut silent = self.fleet.silent();
+        if self.fleet.is_to_look(&silent, now) {
             let effects = self.fleet.look(rows::beats(), now);
             self.perform(effects)?;
+            silent = self.fleet.silent();
         }
-        for id in self.fleet.silent() {
+        for id in silent {
             let mut left = MOST_READS;
             while left > 0 && hub::has_unread(id) {
                 left -= 1;

@@ -150,12 +150,12 @@ impl Fleet {
         }
     }
 
-    /// Whether the board is to be looked at in this turn.
-    pub(crate) fn is_to_look(&mut self, now: Instant) -> bool {
+    /// Whether the board is to be looked at in this turn, in which these are about to be judged.
+    pub(crate) fn is_to_look(&mut self, silent: &[Id], now: Instant) -> bool {
         let Some(within) = self.rules.heartbeat else { return false };
         let looked = self.hearts.looked;
-        let due = looked.is_none_or(|looked| now.saturating_duration_since(looked) >= within / TURNS)
-            || !self.silent().is_empty();
+        let due = !silent.is_empty()
+            || looked.is_none_or(|looked| now.saturating_duration_since(looked) >= within / TURNS);
         if due {
             self.hearts.looked = Some(now);
         }
@@ -270,6 +270,9 @@ impl Fleet {
     }
 }
 
+#[cfg(test)]
+#[path = "heart_board_tests.rs"]
+mod board_tests;
 #[cfg(test)]
 #[path = "heart_tests.rs"]
 mod tests;

@@ -120,7 +120,8 @@ impl Lanes {
         let id = LaneId(self.last);
         let (full, silent, crowded, ended) = (false, false, false, false);
         let (rest_until, left, view) = (None, Left::No, rows::give_line(worker, id));
-        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left, view };
+        let lane =
+            Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left, view };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))

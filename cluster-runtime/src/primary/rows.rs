@@ -25,6 +25,8 @@ struct Rows {
     rows: BTreeMap<Id, Known>,
     /// Of those that are gone.
     past: Tally,
+    /// That none could be made, as long as none can: each birth would say it again.
+    told: bool,
 }
 
 /// A worker's row.
@@ -80,14 +82,19 @@ pub(crate) fn open(id: Id) -> Option<OwnedFd> {
                 lanes: BTreeMap::new(),
                 tally: Tally::default(),
             };
-            ROWS.with_borrow_mut(|rows| rows.rows.insert(id, known));
+            ROWS.with_borrow_mut(|rows| {
+                rows.rows.insert(id, known);
+                rows.told = false;
+            });
             Some(theirs)
         }
         Err(error) => {
-            report::warn(format_args!(
-                "making a page of memory for what worker {} counts: {error}; it is not known what it does",
-                id.0
-            ));
+            if !ROWS.with_borrow_mut(|rows| std::mem::replace(&mut rows.told, true)) {
+                report::warn(format_args!(
+                    "making a page of memory for what worker {} counts: {error}; it is not known what it does",
+                    id.0
+                ));
+            }
             None
         }
     }

@@ -62,7 +62,7 @@ pub struct Status {
     pub program: PathBuf,
     /// This library, and its version.
     pub build: String,
-    /// How long the cluster has been there; after an upgrade, how long this program runs it. What is counted begins anew then, too.
+    /// How long the cluster has been there; after an upgrade, how long this program runs it. `restarts` begin anew then, too.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
     /// That of the last reload or upgrade that succeeded, or 1.

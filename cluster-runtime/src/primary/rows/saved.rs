@@ -29,7 +29,7 @@ struct SavedRow {
 }
 
 pub(crate) fn save() -> SavedRows {
-    ROWS.with_borrow(|Rows { rows, past }| {
+    ROWS.with_borrow(|Rows { rows, past, told: _ }| {
         let save = |(id, known): (&Id, &Known)| SavedRow {
             worker: id.0,
             memory: Fd::of(&known.memory),
@@ -68,6 +68,6 @@ impl SavedRows {
                 }
             }
         }
-        ROWS.set(Rows { rows, past });
+        ROWS.set(Rows { rows, past, told: false });
     }
 }
