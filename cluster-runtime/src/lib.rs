@@ -184,6 +184,7 @@ pub mod actix;
 mod alone;
 #[cfg(feature = "axum")]
 pub mod axum;
+mod board;
 mod cluster;
 mod config;
 mod end;
@@ -193,6 +194,7 @@ mod fit;
 mod fork;
 mod ipc;
 mod jitter;
+mod load;
 pub mod net;
 #[cfg(feature = "poem")]
 pub mod poem;
@@ -217,6 +219,7 @@ pub use self::fork::Fork;
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
 #[cfg(fuzzing)]
 pub use self::ipc::fuzz;
+pub use self::load::Load;
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{

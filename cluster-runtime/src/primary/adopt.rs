@@ -255,6 +255,8 @@ fn take(
         .map(|child| (Id(child.worker), Child::adopt(child.pidfd.take(&claims), child.pid)))
         .collect();
     primary.listeners = parts.listeners.adopt(&claims, Instant::now());
+    // Before the lanes, which have lines of it.
+    parts.rows.adopt(&claims);
     primary.lanes = parts.lanes.adopt(overload, &claims);
     primary.door = parts.door.adopt(&claims);
     primary.announced = parts.announced.into_iter().map(|(id, listener)| (Id(id), listener)).collect();

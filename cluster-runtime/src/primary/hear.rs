@@ -10,7 +10,7 @@ use super::hub::{self, Heard};
 use super::listen::Found;
 use super::slot::{Id, Life};
 use super::step::Input;
-use super::{Loop, Turn, desk, status};
+use super::{Loop, Turn, desk, rows, status};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BoundTo, Call, Key, ListenerId, Site, ToPrimary, ToWorker};
@@ -250,11 +250,12 @@ impl Loop {
         let (lane, theirs) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()) }, None);
+                hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()), line: None }, None);
                 return Ok(());
             }
         };
-        hub::tell(id, &ToWorker::Lane { call, result: Ok(lane) }, Some(theirs));
+        let line = rows::line_of(id, lane);
+        hub::tell(id, &ToWorker::Lane { call, result: Ok(lane), line }, Some(theirs));
         if leaving {
             // It came up while it was told to go: an empty lane that has ended lets it go as any other would.
             self.lanes.end(id, lane);

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::pick::RoundRobin;
+use super::rows;
 use super::slot::Id;
+use crate::board::{Seen, View};
 use crate::config::Overload;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
 use crate::sys::epoll::{Epoll, Interest};
@@ -53,6 +55,8 @@ struct Lane {
     ended: bool,
     /// Its reader has left, or is to leave: what it has not read is for others.
     left: Left,
+    /// Where its reader counts, if it does.
+    view: Option<View>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -115,8 +119,9 @@ impl Lanes {
         self.last += 1;
         let id = LaneId(self.last);
         let (full, silent, crowded, ended) = (false, false, false, false);
-        let (rest_until, left) = (None, Left::No);
-        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left };
+        let (rest_until, left, view) = (None, Left::No, rows::give_line(worker, id));
+        let lane =
+            Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left, view };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))
@@ -382,6 +387,13 @@ impl Lanes {
 }
 
 impl Lane {
+    /// What its reader says that it has received, has open and has served: a claim, of any value. Nothing where it has no
+    /// line on the board.
+    #[expect(dead_code, reason = "for policies")]
+    fn seen(&self) -> Option<Seen> {
+        self.view.as_ref().and_then(View::seen)
+    }
+
     /// Yields false if it had ended before.
     fn end(&mut self) -> bool {
         if std::mem::replace(&mut self.ended, true) {

@@ -63,6 +63,7 @@ mod pick;
 mod recycle;
 mod relay;
 mod reload;
+mod rows;
 pub(crate) mod saved;
 mod scale;
 mod signals;
@@ -73,6 +74,7 @@ pub(crate) mod step;
 mod stop;
 mod strangers;
 mod supervise;
+mod tally;
 mod threads;
 mod upgrade;
 mod upgrading;
@@ -91,6 +93,8 @@ pub(crate) struct Newborn {
     pub(crate) slot: usize,
     pub(crate) generation: u64,
     pub(crate) channel: OwnedFd,
+    /// Its row, where it has one.
+    pub(crate) board: Option<OwnedFd>,
     /// The pid its parent must have.
     pub(crate) primary: u32,
     pub(crate) fork: Fork,
@@ -307,6 +311,7 @@ impl Loop {
         own::leave();
         ask::forget();
         hub::close_all();
+        rows::close_all();
         desk::close();
         (self.signals, self.preloads)
     }
@@ -328,6 +333,7 @@ impl Loop {
         ask::end();
         self.outputs.finish();
         hub::close_all();
+        rows::close_all();
         own::clear();
         desk::close();
         ended.and(self.signals.restore())

@@ -6,6 +6,7 @@ use super::{Lane, Lanes, Left, Turn};
 use crate::config::Overload;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::primary::pick::RoundRobin;
+use crate::primary::rows;
 use crate::primary::slot::Id;
 use crate::sys::passed::{Claims, Fd};
 
@@ -73,6 +74,7 @@ impl SavedLanes {
                 rest_until: None,
                 ended,
                 left,
+                view: rows::view(worker, id),
             };
             lanes.lanes.insert(id, lane);
             lanes.sort(id);
