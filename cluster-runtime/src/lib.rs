@@ -198,6 +198,7 @@ mod load;
 pub mod net;
 #[cfg(feature = "poem")]
 pub mod poem;
+mod policy;
 mod primary;
 mod race;
 mod reload;
@@ -220,6 +221,7 @@ pub use self::ipc::codec::{Codec, Coded, MessagePack};
 #[cfg(fuzzing)]
 pub use self::ipc::fuzz;
 pub use self::load::Load;
+pub use self::policy::{Candidate, Choice};
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{

@@ -38,7 +38,10 @@ fn p144_never_more_end_than_are_received_whenever_it_is_read() {
                 for _ in 0..2 {
                     let now = words.line().counts();
                     assert!(now.1 <= now.0, "more have ended than were received: {now:?}");
-                    assert!(now.0 >= before.0 && now.1 >= before.1 && now.2 >= before.2, "{before:?}, then {now:?}");
+                    assert!(
+                        now.0 >= before.0 && now.1 >= before.1 && now.2 >= before.2,
+                        "{before:?}, then {now:?}"
+                    );
                     before = now;
                 }
             }

@@ -90,9 +90,8 @@ fn map(memory: BorrowedFd<'_>, access: libc::c_int) -> io::Result<NonNull<Page>>
     }
     // SAFETY: a new mapping, wherever the kernel likes.
     #[allow(unsafe_code)]
-    let at = unsafe {
-        libc::mmap(std::ptr::null_mut(), BYTES, access, libc::MAP_SHARED, memory.as_raw_fd(), 0)
-    };
+    let at =
+        unsafe { libc::mmap(std::ptr::null_mut(), BYTES, access, libc::MAP_SHARED, memory.as_raw_fd(), 0) };
     match at {
         libc::MAP_FAILED => Err(io::Error::last_os_error()),
         at => NonNull::new(at.cast()).ok_or_else(|| io::Error::other("the kernel has mapped a page at 0")),
@@ -129,9 +128,8 @@ mod tests {
         let reader = Reader::of(&ours).unwrap();
         // SAFETY: of this page; it is refused.
         #[allow(unsafe_code)]
-        let made = unsafe {
-            libc::mprotect(reader.at.as_ptr().cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE)
-        };
+        let made =
+            unsafe { libc::mprotect(reader.at.as_ptr().cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE) };
         assert_eq!((made, io::Error::last_os_error().kind()), (-1, io::ErrorKind::PermissionDenied));
     }
 

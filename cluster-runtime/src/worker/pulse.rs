@@ -87,12 +87,7 @@ impl Pulses {
 
 impl Here {
     /// By the runtime that is to read the lane. Without a line of its own, that no other beats on, it does so by messages.
-    pub(super) fn beat_for(
-        &'static self,
-        lane: LaneId,
-        line: Option<u8>,
-        runtime: &Handle,
-    ) -> Option<Pulse> {
+    pub(super) fn beat_for(&'static self, lane: LaneId, line: Option<u8>, runtime: &Handle) -> Option<Pulse> {
         let line = line.map(|line| self.board.line(Some(line)));
         self.beat(Some(lane), line, runtime)
     }
