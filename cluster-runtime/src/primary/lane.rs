@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use self::choose::Own;
-use super::pace::{PATIENCE, Pace};
+use super::pace::{Pace, until_next_look};
 use super::pick::RoundRobin;
 use super::rows;
 use super::slot::Id;
@@ -106,7 +106,7 @@ pub(crate) struct Lanes {
     overload: Overload,
     policy: Policy,
     own: Own,
-    /// Lanes on which something may lie unread, and when each is looked at next: a patience after the last look, so in order.
+    /// Lanes on which something may lie unread, and when each is looked at next, in that order as good as.
     watched: VecDeque<(Instant, LaneId)>,
     /// Something has changed since it was last looked whether there is anything to read back.
     stirred: bool,
@@ -195,7 +195,7 @@ impl Lanes {
                 Ok(_) => {
                     lane.pace.hand_off();
                     if self.policy.moves() && !std::mem::replace(&mut lane.watched, true) {
-                        self.watched.push_back((now + PATIENCE, id));
+                        self.watched.push_back((now + until_next_look(Duration::ZERO), id));
                     }
                     return Ok(());
                 }

@@ -8,7 +8,13 @@ use std::time::Duration;
 /// What lies unread for so long, between two looks, is for somebody who keeps up. A thread that is free reads it within tenths
 /// of a millisecond, and within three or four where many others compete for its processor: it is not taken for one that
 /// is busy. And what one that is busy was given waits no longer than twice this.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long until the next look, after one that came so late: where the primary had to wait for a processor, so did everybody, and
+/// those who have more to do than it for longer.
+pub(crate) fn until_next_look(late: Duration) -> Duration {
+    PATIENCE + late * 4
+}
 
 /// With more unread than this it is passed over at once. It is what the primary accepts in one go: whoever has not
 /// woken up while that lasts does keep up. The kernel's queue has room for some four times as many.
@@ -71,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// The same, a [`PATIENCE`] after the last look, or more: a primary that was itself kept from its processor finds
+    /// The same, a patience after the last look, or more: a primary that was itself kept from its processor finds
     /// everybody late, and has to look twice.
     pub(crate) fn look(&mut self, received: Option<u64>) {
         self.note(received);

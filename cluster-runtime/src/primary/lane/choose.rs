@@ -11,7 +11,7 @@ use crate::config::Policy;
 use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::policy::{Candidate, Choice};
-use crate::primary::pace::PATIENCE;
+use crate::primary::pace::until_next_look;
 use crate::primary::pick::{Load, slot_of};
 use crate::report;
 
@@ -61,10 +61,10 @@ impl Lanes {
         .map(|(_, id)| id)
     }
 
-    /// Looks at the lanes on which something may lie unread, each once in the time of a patience. Nobody tells when a worker
+    /// Looks at the lanes on which something may lie unread, each once in a while. Nobody tells when a worker
     /// reads, or does not: so this is what the primary wakes up for, and while nothing is unread it does not.
     pub(super) fn watch(&mut self, now: Instant) {
-        while let Some((_, id)) = self.watched.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, id)) = self.watched.pop_front_if(|(at, _)| *at <= now) {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let received = lane.seen().map(|seen| seen.received);
             lane.pace.look(received);
@@ -72,7 +72,7 @@ impl Lanes {
             lane.watched = lane.pace.unread() > 0 && !(lane.full || lane.silent || lane.ended);
             if lane.watched {
                 self.stirred |= lane.pace.is_late();
-                self.watched.push_back((now + PATIENCE, id));
+                self.watched.push_back((now + until_next_look(now.saturating_duration_since(at)), id));
             }
         }
     }

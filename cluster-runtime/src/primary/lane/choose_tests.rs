@@ -12,6 +12,9 @@ use crate::sys::scm;
 
 const HTTP: ListenerId = ListenerId(1);
 
+/// As long as nothing is late.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Lanes of one listener, and who reads from them.
 struct World {
     lanes: Lanes,
@@ -177,6 +180,15 @@ fn the_primary_wakes_up_while_something_is_unread_and_not_otherwise() {
     world.lanes.suspect(Id(1), true);
     world.wait(PATIENCE);
     assert_eq!(world.lanes.deadline(), None, "whoever is suspected is not waited for by the millisecond");
+}
+
+/// Mutation: look again as soon as ever.
+#[test]
+fn where_the_primary_is_woken_late_everybody_has_longer() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    world.send(None);
+    world.wait(PATIENCE * 2);
+    assert_eq!(world.lanes.deadline(), Some(world.now + PATIENCE * 5));
 }
 
 /// Mutation: count what is open alone; what is unread alone.
