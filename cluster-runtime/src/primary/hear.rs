@@ -236,7 +236,7 @@ impl Loop {
         listeners.sort_unstable();
         listeners.dedup();
         let Some(member) = self.fleet.member(id) else { return Ok(()) };
-        let (leaving, slot) = (member.life.is_leaving(), member.slot);
+        let (leaving, slot, generation) = (member.life.is_leaving(), member.slot, member.generation);
         let foreign = |listener: &ListenerId| !self.listeners.is_held_by(*listener, (slot, id));
         let datagrams = |listener: &ListenerId| {
             self.listeners.get(*listener).is_some_and(|listener| !listener.address.is_stream())
@@ -244,8 +244,8 @@ impl Loop {
         let opened = match listeners.iter().find(|listener| foreign(listener) || datagrams(listener)) {
             Some(_) if !leaving => Err(io::Error::new(io::ErrorKind::NotFound, "no such listening socket")),
             // Nothing comes on it, whatever it names.
-            _ if leaving => self.lanes.open(id, slot, Vec::new()),
-            _ => self.lanes.open(id, slot, listeners.clone()),
+            _ if leaving => self.lanes.open(id, slot, generation, Vec::new()),
+            _ => self.lanes.open(id, slot, generation, listeners.clone()),
         };
         let (lane, theirs) = match opened {
             Ok(opened) => opened,

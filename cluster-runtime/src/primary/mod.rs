@@ -58,6 +58,7 @@ mod nursery;
 mod outlet;
 pub(crate) mod output;
 mod own;
+mod pace;
 pub(crate) mod parts;
 mod pick;
 mod recycle;
@@ -219,7 +220,7 @@ impl Loop {
             signals,
             children: BTreeMap::new(),
             listeners: Listeners::default(),
-            lanes: Lanes::new(settings.overload),
+            lanes: Lanes::new(settings.overload, settings.policy),
             door: Door::default(),
             held: hear::Held::default(),
             announced: BTreeSet::new(),
