@@ -22,6 +22,7 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::scm;
 
 pub(crate) mod saved;
+mod tended;
 
 /// An accepted connection. The primary's copy ends with it.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct Lane {
     worker: Id,
     slot: usize,
     listeners: Vec<ListenerId>,
+    /// Those that its worker accepts from by itself.
+    tended: Vec<ListenerId>,
     tx: OwnedFd,
     rx: OwnedFd,
     /// The worker has said that it has no room.
@@ -76,6 +79,8 @@ type Turn = (usize, LaneId);
 struct Ring {
     robin: RoundRobin<Turn>,
     ready: Vec<Turn>,
+    /// Those among them whose workers accept by themselves.
+    tended: Vec<Turn>,
 }
 
 /// All lanes, and whose turn it is.
@@ -115,8 +120,9 @@ impl Lanes {
         self.last += 1;
         let id = LaneId(self.last);
         let (full, silent, crowded, ended) = (false, false, false, false);
-        let (rest_until, left) = (None, Left::No);
-        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left };
+        let (rest_until, left, tended) = (None, Left::No, Vec::new());
+        let lane =
+            Lane { worker, slot, listeners, tended, tx, rx, full, silent, crowded, rest_until, ended, left };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))
@@ -371,12 +377,9 @@ impl Lanes {
         let ready = !(lane.full || lane.silent || lane.crowded || lane.ended || lane.rest_until.is_some());
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
-            let ring = &mut self.rings.entry(*listener).or_default().ready;
-            match (ring.binary_search(&turn), ready) {
-                (Err(at), true) => ring.insert(at, turn),
-                (Ok(at), false) => drop(ring.remove(at)),
-                _ => {}
-            }
+            let ring = self.rings.entry(*listener).or_default();
+            tended::place(&mut ring.ready, turn, ready);
+            tended::place(&mut ring.tended, turn, ready && lane.tended.contains(listener));
         }
     }
 }

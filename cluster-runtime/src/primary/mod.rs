@@ -73,6 +73,7 @@ pub(crate) mod step;
 mod stop;
 mod strangers;
 mod supervise;
+mod tending;
 mod threads;
 mod upgrade;
 mod upgrading;

@@ -23,6 +23,8 @@ struct SavedLane {
     worker: u64,
     slot: usize,
     listeners: Vec<ListenerId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tended: Vec<ListenerId>,
     tx: Fd,
     rx: Fd,
     full: bool,
@@ -37,6 +39,7 @@ impl Lanes {
             worker: lane.worker.0,
             slot: lane.slot,
             listeners: lane.listeners.clone(),
+            tended: lane.tended.clone(),
             tx: Fd::of(&lane.tx),
             rx: Fd::of(&lane.rx),
             full: lane.full,
@@ -58,13 +61,14 @@ impl SavedLanes {
         let mut lanes = Lanes::new(overload);
         lanes.last = self.last;
         for saved in self.lanes {
-            let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left } = saved;
+            let SavedLane { id, worker, slot, listeners, tended, tx, rx, full, ended, left } = saved;
             let (tx, rx) = (tx.take(claims), rx.take(claims));
             let worker = Id(worker);
             let lane = Lane {
                 worker,
                 slot,
                 listeners,
+                tended,
                 tx,
                 rx,
                 full,
