@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Source;
 use super::lane::{Connection, Lanes};
 use super::listen::{Listener, Listeners};
+use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -52,6 +53,13 @@ struct Gate {
     episode: Option<Duration>,
     /// How many were turned away since somebody was last handed off.
     refused: usize,
+}
+
+impl Gate {
+    fn there_is_room(&mut self, address: &Address) {
+        let count = std::mem::take(&mut self.refused);
+        report::info(format_args!("there is room on {address} again; {count} connections were turned away"));
+    }
 }
 
 impl Door {
@@ -162,6 +170,10 @@ impl Door {
             let Some(listener) = listeners.get(*id) else { continue };
             let of = listener.serves(*id);
             let heard = lanes.leave_to_us(of, listener.slot());
+            if gate.refused > 0 && !heard && lanes.has_room(of) {
+                // Those who accept by themselves go on, and nobody will be handed off.
+                gate.there_is_room(&listener.address);
+            }
             let open = gate.rest_until.is_none() && !self.waiting.contains_key(&of) && heard;
             let interest = if open { Interest::Read } else { Interest::Nothing };
             if interest != gate.interest {
@@ -276,12 +288,7 @@ impl Door {
         let id = connection.listener;
         let (gate, address) = (self.gates.get_mut(&id), listeners.get(id).map(|listener| &listener.address));
         match (lanes.hand_off(connection, epoll, name, now), gate, address) {
-            (Ok(()), Some(Gate { refused: refused @ 1.., .. }), Some(address)) => {
-                let count = std::mem::take(refused);
-                report::info(format_args!(
-                    "there is room on {address} again; {count} connections were turned away"
-                ));
-            }
+            (Ok(()), Some(gate @ Gate { refused: 1.., .. }), Some(address)) => gate.there_is_room(address),
             (Ok(()), ..) => {}
             (Err(_), Some(gate), Some(address)) if lanes.is_overloaded(id) => {
                 gate.refused += 1;
