@@ -172,7 +172,7 @@ fn changes_under_load(policy: &str, bind: &str) {
     load.refused(10);
     let tally = load.stop();
     cluster.check(tally.harmed() == 0, &format!("nothing lost: {tally:?}"));
-    cluster.stop();
+    cluster.ends(0);
 }
 
 #[test]
