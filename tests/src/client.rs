@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, recv};
 
 /// Longer than any drain in the tests, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -212,6 +212,16 @@ impl Connection {
             Wire::Unix(stream) => stream.set_read_timeout(Some(limit)),
         };
         set.expect("set a read timeout");
+    }
+
+    /// Whether something comes in time, which is left to be read.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        let peeked = match &self.wire {
+            Wire::Tcp(stream) => recv(stream, &mut [0u8; 1][..], RecvFlags::PEEK),
+            Wire::Unix(stream) => recv(stream, &mut [0u8; 1][..], RecvFlags::PEEK),
+        };
+        peeked.is_ok()
     }
 
     /// Writes these bytes.

@@ -178,6 +178,9 @@ impl Plan {
         if by_exec() {
             command.env("CLUSTER_SPAWN", "exec");
         }
+        if let Some(policy) = env::var_os("TEST_POLICY") {
+            command.env("CLUSTER_POLICY", policy);
+        }
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -140,6 +141,32 @@ pub fn listening_inodes(address: &str) -> Vec<String> {
         }
     }
     inodes
+}
+
+/// How many clients wait to be accepted, over all TCP sockets that listen on `address`.
+#[must_use]
+pub fn waiting(address: &str) -> usize {
+    let Some(port) = port(address) else { return 0 };
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listening = fields.filter(|field| field.len() > 9 && field[1].ends_with(&port) && field[3] == "0A");
+    // Of one that listens the queue of what was received is that of who has come.
+    let queue = |field: Vec<&str>| usize::from_str_radix(field[4].split_once(':')?.1, 16).ok();
+    listening.filter_map(queue).sum()
+}
+
+/// A duplicate of a socket that a process listens with: of the same open file, with its flags.
+///
+/// # Panics
+/// If it has none on this address.
+#[must_use]
+pub fn listening_socket(pid: u32, address: &str) -> OwnedFd {
+    let inodes = listening_inodes(address);
+    let is_one = |what: &str| inodes.iter().any(|inode| what == format!("socket:[{inode}]"));
+    let open = descriptors(pid).into_iter().find(|(_, what)| is_one(what));
+    let (number, _) = open.unwrap_or_else(|| panic!("process {pid} does not listen on {address}"));
+    let pidfd = pidfd_open(as_pid(pid), PidfdFlags::empty()).expect("open a pidfd");
+    pidfd_getfd(&pidfd, number.cast_signed(), PidfdGetfdFlags::empty()).expect("a duplicate")
 }
 
 /// The processor time which this process has used so far, in steps of the kernel's clock tick (10 ms).

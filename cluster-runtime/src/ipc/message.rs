@@ -40,7 +40,15 @@ pub(crate) enum ToPrimary {
     /// Take this listening socket over.                   // fd · answered by Bound
     Adopt { call: Call },
     /// I am ready to serve these: open a lane for them.   // answered by Lane
-    Listen { call: Call, listeners: Vec<ListenerId> },
+    /// `by_itself`: I could accept from them by myself, if I am given the sockets.
+    Listen {
+        call: Call,
+        listeners: Vec<ListenerId>,
+        #[serde(default)]
+        by_itself: bool,
+    },
+    /// From these I accept by myself, as long as I read from this lane.  // after Socket, Lane
+    Accepts { lane: LaneId, listeners: Vec<ListenerId> },
     /// Nothing more on this lane; give what I have not read to others.
     Full { lane: LaneId },
     /// There is room again.                               // after Full
@@ -91,6 +99,8 @@ impl fmt::Display for Wear {
 pub(crate) enum ToWorker {
     /// The answer to Bind and Adopt.                       // fd for UDP: the socket itself
     Bound { call: Call, result: Result<BoundTo, WireError> },
+    /// A listening socket to accept from by yourself: not to be shut down, nor read from when you leave.  // fd · before Lane
+    Socket { call: Call, listener: ListenerId },
     /// The answer to Listen: your end of the lane.        // fd unless an error
     Lane {
         call: Call,

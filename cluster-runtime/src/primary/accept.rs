@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Source;
 use super::lane::{Connection, Lanes};
 use super::listen::{Listener, Listeners};
+use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
@@ -54,6 +55,13 @@ struct Gate {
     refused: usize,
 }
 
+impl Gate {
+    fn there_is_room(&mut self, address: &Address) {
+        let count = std::mem::take(&mut self.refused);
+        report::info(format_args!("there is room on {address} again; {count} connections were turned away"));
+    }
+}
+
 impl Door {
     /// Adds a listener, closed until somebody serves it.
     pub(crate) fn add(&mut self, id: ListenerId, listeners: &Listeners, epoll: &Epoll) -> io::Result<()> {
@@ -94,8 +102,14 @@ impl Door {
         now: Instant,
     ) {
         let Some(listener) = listeners.get(id) else { return };
+        let of = listener.serves(id);
+        if !lanes.leave_to_us(of, listener.slot()) && !socket::listens(&listener.socket) {
+            // Nobody asked about it: one who accepts from it by himself has shut it down, which is told for ever.
+            self.is_shut_down(id, listener, epoll);
+            return;
+        }
         for _ in 0..BURST {
-            if self.waiting.contains_key(&id) || !(lanes.has_room(id) || lanes.is_overloaded(id)) {
+            if self.waiting.contains_key(&of) || !lanes.leave_to_us(of, listener.slot()) {
                 break;
             }
             match listener.accept() {
@@ -105,12 +119,11 @@ impl Door {
                     {
                         report::info(format_args!("accepting on {} again", listener.address));
                     }
-                    self.hand_off(Connection { socket, listener: id, peer }, listeners, lanes, epoll, now);
+                    self.hand_off(Connection { socket, listener: of, peer }, listeners, lanes, epoll, now);
                 }
                 // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    report::error(format_args!("accepting on {}: it was shut down", listener.address));
-                    self.remove(id, listener, epoll);
+                    self.is_shut_down(id, listener, epoll);
                     break;
                 }
                 Err(error) => match Trouble::of(&error) {
@@ -123,6 +136,11 @@ impl Door {
                 },
             }
         }
+    }
+
+    fn is_shut_down(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
+        report::error(format_args!("accepting on {}: it was shut down", listener.address));
+        self.remove(id, listener, epoll);
     }
 
     /// Gives what waits, and what is read back from workers that have no use for it, to whoever has room now.
@@ -149,12 +167,16 @@ impl Door {
     ) -> io::Result<()> {
         for (id, gate) in &mut self.gates {
             gate.rest_until = gate.rest_until.filter(|until| *until > now);
-            let heard = lanes.has_room(*id) || lanes.is_overloaded(*id);
-            let open = gate.rest_until.is_none() && !self.waiting.contains_key(id) && heard;
+            let Some(listener) = listeners.get(*id) else { continue };
+            let of = listener.serves(*id);
+            let heard = lanes.leave_to_us(of, listener.slot());
+            if gate.refused > 0 && !heard && lanes.has_room(of) {
+                // Those who accept by themselves go on, and nobody will be handed off.
+                gate.there_is_room(&listener.address);
+            }
+            let open = gate.rest_until.is_none() && !self.waiting.contains_key(&of) && heard;
             let interest = if open { Interest::Read } else { Interest::Nothing };
-            if interest != gate.interest
-                && let Some(listener) = listeners.get(*id)
-            {
+            if interest != gate.interest {
                 epoll.change(&listener.socket, Source::Listener(*id).name(), interest)?;
                 gate.interest = interest;
             }
@@ -205,15 +227,16 @@ impl Door {
             (self.starved, self.retry_at) = (BTreeSet::new(), None);
         }
         for (id, listener) in listeners.iter().filter(|(_, listener)| !rests && ours(listener)) {
+            let of = listener.serves(id);
             // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
-                if self.waiting.contains_key(&id) {
+                if self.waiting.contains_key(&of) {
                     break;
                 }
                 match listener.accept() {
                     Ok((socket, peer)) => {
                         self.hand_off(
-                            Connection { socket, listener: id, peer },
+                            Connection { socket, listener: of, peer },
                             listeners,
                             lanes,
                             epoll,
@@ -229,7 +252,7 @@ impl Door {
                         Trouble::Resource if !socket::may_have_clients(&listener.socket) => break,
                         // Closed now, it would reset them; and there will be some again, as others are handed off or end.
                         Trouble::Resource => {
-                            self.starve(id, &listener.address, &error, now);
+                            self.starve(of, &listener.address, &error, now);
                             break;
                         }
                     },
@@ -265,12 +288,7 @@ impl Door {
         let id = connection.listener;
         let (gate, address) = (self.gates.get_mut(&id), listeners.get(id).map(|listener| &listener.address));
         match (lanes.hand_off(connection, address, epoll, name, now), gate, address) {
-            (Ok(()), Some(Gate { refused: refused @ 1.., .. }), Some(address)) => {
-                let count = std::mem::take(refused);
-                report::info(format_args!(
-                    "there is room on {address} again; {count} connections were turned away"
-                ));
-            }
+            (Ok(()), Some(gate @ Gate { refused: 1.., .. }), Some(address)) => gate.there_is_room(address),
             (Ok(()), ..) => {}
             (Err(_), Some(gate), Some(address)) if lanes.is_overloaded(id) => {
                 gate.refused += 1;

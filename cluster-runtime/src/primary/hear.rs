@@ -78,7 +78,10 @@ impl Loop {
             ToPrimary::Bind { call, key, backlog } => self.bind(id, call, key, backlog)?,
             ToPrimary::Unbind { listener } => self.unbind(id, listener),
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd)?,
-            ToPrimary::Listen { call, listeners } => self.listen(id, call, listeners)?,
+            ToPrimary::Listen { call, listeners, by_itself } => {
+                self.listen(id, call, listeners, by_itself)?
+            }
+            ToPrimary::Accepts { lane, listeners } => self.lanes.tend(id, lane, listeners),
             ToPrimary::Full { lane } => self.lanes.full(id, lane),
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
             ToPrimary::Unlisten { lane } => self.unlisten(id, lane)?,
@@ -169,7 +172,9 @@ impl Loop {
         }
         let lives = |id| self.fleet.member(id).is_some();
         for (id, listener) in self.listeners.abandoned(now, lives, self.fleet.somebody_comes()) {
-            report::info(format_args!("{} is closed: no worker has a use for it", listener.address));
+            if !listener.is_beside(id) {
+                report::info(format_args!("{} is closed: no worker has a use for it", listener.address));
+            }
             self.door.remove(id, &listener, &self.epoll);
             self.lanes.forget(id);
             listener.close();
@@ -178,7 +183,8 @@ impl Loop {
     }
 
     pub(super) fn note_listeners(&self) {
-        status::listening(self.listeners.iter().map(|(_, listener)| listener.address.clone()));
+        let known = self.listeners.iter().filter(|(id, listener)| !listener.is_beside(*id));
+        status::listening(known.map(|(_, listener)| listener.address.clone()));
     }
 
     /// Whether nothing is known of it yet but that it lives. One whose channel has ended is about to make it known.
@@ -231,7 +237,7 @@ impl Loop {
         self.door.add(bound.listener, &self.listeners, &self.epoll)
     }
 
-    fn listen(&mut self, id: Id, call: Call, mut listeners: Vec<ListenerId>) -> Turn {
+    fn listen(&mut self, id: Id, call: Call, mut listeners: Vec<ListenerId>, by_itself: bool) -> Turn {
         // As many as it may hold: each is looked at again and again.
         listeners.sort_unstable();
         listeners.dedup();
@@ -254,6 +260,9 @@ impl Loop {
                 return Ok(());
             }
         };
+        if by_itself && !leaving {
+            self.hand_out(id, slot, call, &listeners);
+        }
         let line = rows::line_of(id, lane);
         hub::tell(id, &ToWorker::Lane { call, result: Ok(lane), line }, Some(theirs));
         if leaving {

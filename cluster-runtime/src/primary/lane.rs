@@ -28,6 +28,7 @@ use crate::sys::scm;
 
 mod choose;
 pub(crate) mod saved;
+mod tended;
 
 /// An accepted connection. The primary's copy ends with it.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ struct Lane {
     worker: Id,
     slot: usize,
     listeners: Vec<ListenerId>,
+    /// Those that its worker accepts from by itself.
+    tended: Vec<ListenerId>,
     tx: OwnedFd,
     rx: OwnedFd,
     /// The worker has said that it has no room.
@@ -90,6 +93,8 @@ type Turn = (usize, LaneId);
 struct Ring {
     robin: RoundRobin<Turn>,
     ready: Vec<Turn>,
+    /// Those among them whose workers accept by themselves.
+    tended: Vec<Turn>,
 }
 
 /// All lanes, and whose turn it is.
@@ -139,6 +144,7 @@ impl Lanes {
             worker,
             slot,
             listeners,
+            tended: Vec::new(),
             tx,
             rx,
             full,
@@ -418,12 +424,9 @@ impl Lanes {
         let ready = !(lane.full || lane.silent || lane.crowded || lane.ended || lane.rest_until.is_some());
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
-            let ring = &mut self.rings.entry(*listener).or_default().ready;
-            match (ring.binary_search(&turn), ready) {
-                (Err(at), true) => ring.insert(at, turn),
-                (Ok(at), false) => drop(ring.remove(at)),
-                _ => {}
-            }
+            let ring = self.rings.entry(*listener).or_default();
+            tended::place(&mut ring.ready, turn, ready);
+            tended::place(&mut ring.tended, turn, ready && lane.tended.contains(listener));
         }
     }
 }

@@ -14,7 +14,10 @@ use crate::sys::socket::{self, Manner};
 use crate::sys::socket_file::SocketFile;
 use crate::sys::{activation, inherited};
 
+mod places;
 pub(crate) mod saved;
+
+pub(crate) use self::places::Place;
 
 /// A socket that connections, or datagrams, come from.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ pub(crate) struct Listener {
     /// Bound before the first worker was there, and until the end.
     fixed: bool,
     file: Option<SocketFile>,
+    /// What it was asked to hold of clients that wait.
+    backlog: u32,
+    /// Workers have it too, to accept from by themselves.
+    handed_out: bool,
+    /// Of the slot whose workers do, where each has its own.
+    place: Option<Place>,
 }
 
 /// A worker that holds a listener; or, when it is dead, its place, kept for its successor.
@@ -44,7 +53,7 @@ struct Holder {
 impl Listener {
     /// Accepts one connection from it, and never waits for one: whoever has it too may have let it block again.
     pub(crate) fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        if self.shared {
+        if self.shared || self.handed_out {
             socket::keep_from_waiting(&self.socket)?;
         }
         socket::accept(&self.socket)
@@ -158,7 +167,7 @@ impl Listeners {
     }
 
     fn has_room(&self) -> io::Result<()> {
-        match self.listeners.len() < MOST_BOUND {
+        match self.listeners.iter().filter(|(id, listener)| !listener.is_beside(**id)).count() < MOST_BOUND {
             true => Ok(()),
             false => {
                 Err(io::Error::other(format!("a cluster may bind {MOST_BOUND} sockets, and this one has")))
@@ -207,6 +216,9 @@ impl Listeners {
             }
         };
         let bound = self.insert(socket, file, false)?;
+        if let Some(listener) = self.listeners.get_mut(&bound.listener) {
+            listener.backlog = backlog;
+        }
         self.keys.insert(key, bound.listener);
         Ok((bound, true))
     }
@@ -277,7 +289,13 @@ impl Listeners {
             listener.holders.retain(|worker, holder| held(worker, holder));
             listener.holders.is_empty() && !listener.fixed
         };
-        let left: Vec<_> = self.listeners.extract_if(.., |_, listener| left(listener)).collect();
+        let mut left: Vec<_> = self
+            .listeners
+            .extract_if(.., |id, listener| !listener.is_beside(*id) && left(listener))
+            .collect();
+        if !left.is_empty() {
+            left.extend(self.left_over());
+        }
         self.keys.retain(|_, id| self.listeners.contains_key(id));
         // As long as a place is kept for somebody who may come, whoever comes or does not is to be looked for.
         let kept = |(worker, holder): (&Id, &Holder)| holder.until.is_none() && !lives(*worker);
@@ -302,6 +320,7 @@ impl Listeners {
         if let Some(listener) = self.listeners.remove(&id) {
             listener.close();
         }
+        self.left_over().into_iter().for_each(|(_, listener)| listener.close());
     }
 
     pub(crate) fn get(&self, id: ListenerId) -> Option<&Listener> {
@@ -330,7 +349,18 @@ impl Listeners {
         let (holders, fixed) = (BTreeMap::new(), false);
         self.listeners.insert(
             id,
-            Listener { socket, address: address.clone(), identity, holders, shared, fixed, file },
+            Listener {
+                socket,
+                address: address.clone(),
+                identity,
+                holders,
+                shared,
+                fixed,
+                file,
+                backlog: socket::BACKLOG,
+                handed_out: false,
+                place: None,
+            },
         );
         Ok(BoundTo { listener: id, address })
     }
@@ -352,6 +382,10 @@ impl Listeners {
 impl Listener {
     /// Closes it, and removes the file that we made.
     pub(crate) fn close(self) {
+        if self.handed_out && !self.shared {
+            // A worker that has it still, and is slow to notice, would let clients wait for nobody.
+            socket::listen_no_more(&self.socket);
+        }
         if let Some(file) = self.file {
             file.remove();
         }

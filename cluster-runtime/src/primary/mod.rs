@@ -76,6 +76,7 @@ mod stop;
 mod strangers;
 mod supervise;
 mod tally;
+mod tending;
 mod threads;
 mod upgrade;
 mod upgrading;

@@ -27,6 +27,28 @@ pub(crate) fn listen_tcp(address: SocketAddr, backlog: u32, manner: Manner) -> i
     bind(socket, address, manner, |socket| socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)))
 }
 
+/// Lets others listen beside it, on the same address, which this process makes.
+pub(crate) fn allow_beside(listener: &OwnedFd) -> io::Result<()> {
+    SockRef::from(listener).set_reuse_port(true)
+}
+
+/// Binds and listens beside one that [allows](allow_beside) it; the kernel spreads connections over them.
+pub(crate) fn listen_beside(listener: &OwnedFd, address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let ipv6_only = if address.is_ipv6() { Some(SockRef::from(listener).only_v6()?) } else { None };
+    listen_tcp(address, backlog, Manner { ipv6_only, reuse_port: true })
+}
+
+/// Whether connections come from it still.
+pub(crate) fn listens(listener: &OwnedFd) -> bool {
+    SockRef::from(listener).is_listener().unwrap_or(true)
+}
+
+/// Has it listen no more, for whoever has it too. What waits in its backlog is reset, as by the last close.
+pub(crate) fn listen_no_more(listener: &OwnedFd) {
+    // One that was shut down by somebody else is so already.
+    let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Read);
+}
+
 /// Binds a UDP socket. Without SO_REUSEADDR, by which another program could take over what comes to it.
 pub(crate) fn bind_udp(address: SocketAddr, manner: Manner) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;

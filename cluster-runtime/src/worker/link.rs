@@ -21,7 +21,7 @@ use super::wait::{reset, wait};
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Intake, Outbox, Packet, REST, Read, Refused, Reply, decode};
 use crate::ipc::frame::{Head, Kind};
-use crate::ipc::message::{Call, ToPrimary, ToWorker};
+use crate::ipc::message::{Call, ListenerId, ToPrimary, ToWorker};
 use crate::report;
 
 /// How long a worker waits for an answer: the primary is busy with a callback at most.
@@ -92,6 +92,8 @@ pub(super) struct Link {
     /// Written by the handler of SIGTERM.
     terminate: OwnedFd,
     askers: Mutex<Askers>,
+    /// Sockets that have come, and wait for the answer that they belong to.
+    sockets: Mutex<Vec<(Call, ListenerId, OwnedFd)>>,
     calls: AtomicU32,
     closed: AtomicBool,
 }
@@ -112,6 +114,7 @@ impl Link {
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             terminate,
             askers: Mutex::new(Some(BTreeMap::new())),
+            sockets: Mutex::default(),
             calls: AtomicU32::new(0),
             closed: AtomicBool::new(false),
         })
@@ -467,8 +470,14 @@ impl Link {
             ToWorker::Drain { within_ms } => listener.drain(Duration::from_millis(within_ms)),
             ToWorker::Stopping => listener.foretold(),
             ToWorker::Stderr { pipe } => super::stderr::take_over(pipe, fd, self),
+            // One that did not arrive is not accepted from here, and so it is by the primary.
+            ToWorker::Socket { call, listener } => {
+                lock(&self.sockets).extend(fd.map(|fd| (call, listener, fd)));
+            }
             ToWorker::Bound { call, .. } | ToWorker::Lane { call, .. } => {
-                let answer = Answer(Some((message, fd)));
+                let sockets = lock(&self.sockets).extract_if(.., |(of, ..)| *of == call).collect::<Vec<_>>();
+                let sockets = sockets.into_iter().map(|(_, listener, fd)| (listener, fd)).collect();
+                let answer = Answer::new(message, fd, sockets);
                 let asker = lock(&self.askers).as_mut().and_then(|askers| askers.remove(&call.0));
                 if let Some(asker) = asker {
                     asker(answer);

@@ -22,9 +22,7 @@ use super::pulse::Pulse;
 use super::{Here, To, here, unclustered};
 use crate::board::Line;
 use crate::ipc::channel::crowded;
-#[cfg(feature = "actix")]
-use crate::ipc::message::ListenerId;
-use crate::ipc::message::{Handoff, LaneId, ToPrimary, ToWorker};
+use crate::ipc::message::{Handoff, LaneId, ListenerId, ToPrimary, ToWorker};
 use crate::race::unless;
 use crate::report;
 use crate::sys::{process, scm};
@@ -79,7 +77,13 @@ enum Room {
 
 #[derive(Debug)]
 enum Source {
-    Primary { id: LaneId, socket: UnixStream, last: i32 },
+    Primary {
+        id: LaneId,
+        socket: UnixStream,
+        last: i32,
+        /// What else connections come from: sockets that this worker accepts from by itself.
+        own: unclustered::Sockets,
+    },
     Here(unclustered::Sockets),
 }
 
@@ -149,9 +153,10 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
                 let (lane, line) = answer.lane()?;
                 here.beat_for(lane, line, &runtime)
             };
-            let question = |call| ToPrimary::Listen { call, listeners: ids };
-            let (answer, begun) = link.call_async(question, None, beat).await?;
+            let question = |call| ToPrimary::Listen { call, listeners: ids, by_itself: true };
+            let (mut answer, begun) = link.call_async(question, None, beat).await?;
             pulse = begun;
+            let sockets = answer.take_sockets();
             let (ToWorker::Lane { result, line, .. }, fd) = answer.take()? else {
                 return Err(io::Error::other("the primary answered another question"));
             };
@@ -159,7 +164,8 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
             number = line;
             let source = fd.ok_or_else(|| io::Error::other("the lane did not arrive"));
             source
-                .and_then(|fd| Source::primary(id, fd))
+                .and_then(|fd| Source::primary(id, fd, sockets))
+                .inspect(Source::say_what_is_accepted)
                 .inspect_err(|_| link.tell(&ToPrimary::Gone { lane: id }, None))?
         }
         To::Unclustered(_) => Source::Here(unclustered::Sockets::open(listeners)?),
@@ -367,11 +373,20 @@ impl Drop for Lane {
 
 impl Source {
     /// The worker's end of a lane.
-    fn primary(id: LaneId, fd: OwnedFd) -> io::Result<Source> {
+    fn primary(id: LaneId, fd: OwnedFd, sockets: Vec<(ListenerId, OwnedFd)>) -> io::Result<Source> {
         let last = next_descriptor(&fd).unwrap_or(i32::MAX);
         // tokio never asks what kind of Unix socket it is given; we alone read from it, by recvmsg.
         let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
-        Ok(Source::Primary { id, socket, last })
+        Ok(Source::Primary { id, socket, last, own: unclustered::Sockets::given(sockets)? })
+    }
+
+    /// Until then the primary accepts from them, and hands over what has come.
+    fn say_what_is_accepted(&self) {
+        let Source::Primary { id, own, .. } = self else { return };
+        let listeners = own.ids();
+        if !listeners.is_empty() {
+            here().tell(&ToPrimary::Accepts { lane: *id, listeners });
+        }
     }
 
     fn poll_next(
@@ -379,12 +394,23 @@ impl Source {
         leaving: bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<(OwnedFd, Handoff)>>> {
-        let (socket, last) = match self {
+        let (socket, last, own) = match self {
             Source::Here(sockets) => return sockets.poll_next(leaving, cx),
-            Source::Primary { socket, last, .. } => (socket, last),
+            Source::Primary { socket, last, own, .. } => (socket, last, own),
         };
+        if leaving {
+            // What waits there is for others: who has the socket too.
+            own.close();
+        }
         loop {
-            ready!(socket.poll_read_ready(cx))?;
+            // The lane first: little comes on it where there is another way, and its end.
+            if socket.poll_read_ready(cx)?.is_pending() {
+                let accepted = ready!(own.poll_next(false, cx))?;
+                if let Some((socket, _)) = &accepted {
+                    *last = socket.as_raw_fd();
+                }
+                return Poll::Ready(Ok(accepted));
+            }
             let (mut packet, mut fds) = ([0; Handoff::SIZE], Vec::new());
             let receive = || scm::receive(&*socket, &mut packet, &mut fds);
             let received = match socket.try_io(Interest::READABLE, receive) {

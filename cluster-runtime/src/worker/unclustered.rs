@@ -115,6 +115,23 @@ impl Sockets {
         Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None })
     }
 
+    /// Of these, which the primary has too.
+    pub(super) fn given(sockets: Vec<(ListenerId, OwnedFd)>) -> io::Result<Sockets> {
+        let readable = |(id, fd): (_, OwnedFd)| Ok((id, UnixStream::from_std(fd.into())?));
+        let sockets = sockets.into_iter().map(readable).collect::<io::Result<_>>()?;
+        Ok(Sockets { sockets, _bound: Vec::new(), turn: 0, resting: None })
+    }
+
+    /// Accepts no more.
+    pub(super) fn close(&mut self) {
+        self.sockets.clear();
+        self.resting = None;
+    }
+
+    pub(super) fn ids(&self) -> Vec<ListenerId> {
+        self.sockets.iter().map(|(id, _)| *id).collect()
+    }
+
     /// The next connection. When `leaving`: what the backlogs still hold, then `None`.
     pub(super) fn poll_next(
         &mut self,
@@ -131,6 +148,12 @@ impl Sockets {
             }
             match ready!(self.poll_accept(cx)) {
                 Ok(accepted) => return Poll::Ready(Ok(Some(accepted))),
+                // It listens no more, and never will: whoever else has it has shut it down.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    report::error(format_args!("accepting: a listening socket was shut down"));
+                    self.sockets.remove(self.turn);
+                    self.turn = 0;
+                }
                 Err(error) => {
                     report::error(format_args!("accepting: {error}; clients wait in the backlog meanwhile"));
                     self.resting = Some(Box::pin(tokio::time::sleep(REST)));

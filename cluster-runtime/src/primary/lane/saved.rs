@@ -25,6 +25,8 @@ struct SavedLane {
     worker: u64,
     slot: usize,
     listeners: Vec<ListenerId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tended: Vec<ListenerId>,
     tx: Fd,
     rx: Fd,
     full: bool,
@@ -50,6 +52,7 @@ impl Lanes {
             worker: lane.worker.0,
             slot: lane.slot,
             listeners: lane.listeners.clone(),
+            tended: lane.tended.clone(),
             tx: Fd::of(&lane.tx),
             rx: Fd::of(&lane.rx),
             full: lane.full,
@@ -74,7 +77,7 @@ impl SavedLanes {
         let mut lanes = Lanes::new(overload, policy);
         lanes.last = self.last;
         for saved in self.lanes {
-            let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left, .. } = saved;
+            let SavedLane { id, worker, slot, listeners, tended, tx, rx, full, ended, left, .. } = saved;
             let (generation, pace) = (saved.generation, Pace::of(saved.handed, saved.taken_back));
             let (tx, rx) = (tx.take(claims), rx.take(claims));
             let worker = Id(worker);
@@ -82,6 +85,7 @@ impl SavedLanes {
                 worker,
                 slot,
                 listeners,
+                tended,
                 tx,
                 rx,
                 full,

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Holder, Listener, Listeners};
+use super::{Holder, Listener, Listeners, Place};
 use crate::event::Address;
 use crate::ipc::message::{Key, ListenerId};
 use crate::primary::slot::Id;
 use crate::sys::passed::{Claims, Fd};
+use crate::sys::socket::BACKLOG;
 use crate::sys::socket_file::SocketFile;
 
 /// All of them.
@@ -33,6 +34,13 @@ struct SavedListener {
     fixed: bool,
     /// Where it is, and what keeps its inode.
     file: Option<(OsString, Fd)>,
+    /// Where it is another than the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backlog: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    handed_out: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
 }
 
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -61,6 +69,9 @@ impl Listeners {
             shared: listener.shared,
             fixed: listener.fixed,
             file: listener.file.as_ref().map(|file| (file.path().into(), Fd::of(file.pinned()))),
+            backlog: Some(listener.backlog).filter(|backlog| *backlog != BACKLOG),
+            handed_out: listener.handed_out,
+            place: listener.place,
         });
         let keys = self.keys.iter().map(|(key, id)| (key.clone(), *id));
         SavedListeners { listeners: listeners.collect(), keys: keys.collect(), last: self.last }
@@ -78,10 +89,24 @@ impl SavedListeners {
             (Id(worker), Holder { slot, times, until: left.map(|left| now + left) })
         };
         let listeners = self.listeners.into_iter().map(|saved| {
-            let SavedListener { id, socket, address, identity, holders, shared, fixed, file } = saved;
+            let SavedListener { id, socket, address, identity, holders, shared, fixed, file, .. } = saved;
+            let (backlog, handed_out, place) =
+                (saved.backlog.unwrap_or(BACKLOG), saved.handed_out, saved.place);
             let file = file.map(|(path, pinned)| SocketFile::adopt(path.into(), pinned.take(claims)));
             let (socket, holders) = (socket.take(claims), holders.into_iter().map(holder).collect());
-            (id, Listener { socket, address, identity, holders, shared, fixed, file })
+            let listener = Listener {
+                socket,
+                address,
+                identity,
+                holders,
+                shared,
+                fixed,
+                file,
+                backlog,
+                handed_out,
+                place,
+            };
+            (id, listener)
         });
         let listeners: BTreeMap<_, _> = listeners.collect();
         Listeners { listeners, keys: self.keys.into_iter().collect(), last: self.last, stirred: true }
