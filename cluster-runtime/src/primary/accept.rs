@@ -343,3 +343,7 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;
