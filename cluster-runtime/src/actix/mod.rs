@@ -48,6 +48,7 @@
 
 mod bind;
 mod drain;
+mod eager;
 mod run;
 mod server;
 mod service;

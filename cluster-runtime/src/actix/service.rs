@@ -200,9 +200,11 @@ where
             if let Address::Tcp(address) = self.site.listener.address() {
                 http = http.local_addr(*address);
             }
+            let shown = self.on_connect.is_some();
             if let Some(on_connect) = self.on_connect {
-                http =
-                    http.on_connect_ext(move |stream: &T::Stream, extensions| on_connect(stream, extensions));
+                http = http.on_connect_ext(move |stream: &T::Stream, extensions| {
+                    on_connect(T::show(stream), extensions);
+                });
             }
             let http = http.finish::<_, B>(map_config(app, move |()| config.clone())).new_service(()).await;
             // Its error is the unit: actix-http has logged what was wrong.
@@ -210,7 +212,7 @@ where
                 let address = self.site.listener.address();
                 io::Error::other(format!("building the application for {address} failed"))
             })?;
-            let service = Stack { transport, http: Rc::new(http) };
+            let service = Stack { transport, http: Rc::new(http), shown };
             Ok((self.site.listener.id(), Box::new(service) as Box<dyn ConnectionService>))
         })
     }
@@ -243,6 +245,8 @@ where
 struct Stack<T, H> {
     transport: T,
     http: Rc<H>,
+    /// Whether a callback is shown each stream.
+    shown: bool,
 }
 
 impl<T, H> ConnectionService for Stack<T, H>
@@ -261,7 +265,7 @@ where
 
     fn serve(&self, connection: Connection) -> LocalFuture<()> {
         let Connection { socket, peer, permit, .. } = connection;
-        let opening = self.transport.open(socket);
+        let opening = self.transport.open(socket, self.shown);
         let http = Rc::clone(&self.http);
         Box::pin(async move {
             // Declared first to be dropped last: the connection counts until its socket is closed.

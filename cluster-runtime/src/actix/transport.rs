@@ -1,5 +1,6 @@
 //! From a socket to the stream on which HTTP is spoken, and which HTTP: what the kinds of listeners differ in.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::TcpStream as StdTcpStream;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::drain::Drain;
+use super::eager::Eager;
 use super::service::HttpSettings;
 
 /// One listener's transport within one serving thread. The types of the streams are those that `on_connect`
@@ -19,16 +21,22 @@ use super::service::HttpSettings;
 pub(super) trait Transport: 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
 
+    /// What an `on_connect` callback is shown of it.
+    fn show(stream: &Self::Stream) -> &dyn Any {
+        stream
+    }
+
     /// Pending while this thread has as many openings in progress as it may.
     fn poll_ready(&self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     /// Not an `async fn`: what counts the openings in progress has to do so before the task of the
-    /// connection runs, or a burst would pass the limit.
+    /// connection runs, or a burst would pass the limit. The stream is `shown` to somebody before it is read from.
     fn open(
         &self,
         socket: OwnedFd,
+        shown: bool,
     ) -> io::Result<impl Future<Output = io::Result<Opened<Self::Stream>>> + 'static>;
 }
 
@@ -56,13 +64,26 @@ impl Plain {
 }
 
 impl Transport for Plain {
-    type Stream = TcpStream;
+    type Stream = Eager;
+
+    fn show(stream: &Eager) -> &dyn Any {
+        match stream {
+            Eager::Registered(stream) => stream,
+            other => other,
+        }
+    }
 
     fn open(
         &self,
         socket: OwnedFd,
-    ) -> io::Result<impl Future<Output = io::Result<Opened<TcpStream>>> + 'static> {
-        let stream = tcp(socket, self.nodelay)?;
+        shown: bool,
+    ) -> io::Result<impl Future<Output = io::Result<Opened<Eager>>> + 'static> {
+        let socket = StdTcpStream::from(socket);
+        if let Some(nodelay) = self.nodelay {
+            // As below.
+            let _ = socket.set_nodelay(nodelay);
+        }
+        let stream = Eager::new(socket, shown)?;
         Ok(async move { Ok((stream, Protocol::Http1)) })
     }
 }
@@ -76,6 +97,7 @@ impl Transport for Unix {
     fn open(
         &self,
         socket: OwnedFd,
+        _shown: bool,
     ) -> io::Result<impl Future<Output = io::Result<Opened<UnixStream>>> + 'static> {
         let stream = UnixStream::from_std(StdUnixStream::from(socket))?;
         Ok(async move { Ok((stream, Protocol::Http1)) })
@@ -102,6 +124,7 @@ impl Transport for AutoH2c {
     fn open(
         &self,
         socket: OwnedFd,
+        _shown: bool,
     ) -> io::Result<impl Future<Output = io::Result<Opened<TcpStream>>> + 'static> {
         // The beginning of the preface (RFC 9113, 3.4), enough to tell it from any HTTP/1 request.
         const PREFACE: [u8; 12] = *b"PRI * HTTP/2";
@@ -172,6 +195,7 @@ mod tls {
         fn open(
             &self,
             socket: OwnedFd,
+            _shown: bool,
         ) -> io::Result<impl Future<Output = io::Result<Opened<A::Response>>> + 'static> {
             let handshake = self.acceptor.call(tcp(socket, self.nodelay)?);
             let is_h2 = self.is_h2;

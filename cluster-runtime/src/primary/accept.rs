@@ -2,14 +2,17 @@
 //!
 //! A listener is accepted from only while somebody has room; otherwise clients wait in its backlog. What was
 //! taken back from a worker goes first.
+//!
+//! A connection that finds its worker at once is no turn of the loop: what the loop looks at in each, worker by worker,
+//! would cost more than the connection.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::Source;
 use super::lane::{Connection, Lanes};
 use super::listen::{Listener, Listeners};
+use super::{Loop, Source, desk};
 use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
@@ -17,9 +20,6 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket::{self, Trouble};
 
 pub(crate) mod saved;
-
-/// Accepted from one listener before anything else gets its turn.
-const BURST: usize = 64;
 
 /// Accepted at the end, at most: more than any backlog, and an end to an error that would come for ever.
 const MOST_AT_CLOSE: usize = 65_536;
@@ -41,6 +41,8 @@ pub(crate) struct Door {
     retry_at: Option<Instant>,
     until: Option<Instant>,
     told_starving: bool,
+    /// Something has changed that the loop is to see to before it waits again.
+    stirred: bool,
 }
 
 /// Whether a listener is accepted from.
@@ -80,6 +82,7 @@ impl Door {
     /// program closes its listener.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         drop(self.waiting.remove(&id));
+        self.stirred = true;
         if self.gates.remove(&id).is_some()
             && let Err(error) = epoll.remove(&listener.socket)
         {
@@ -92,7 +95,10 @@ impl Door {
         self.gates.values().filter_map(|gate| gate.rest_until).chain(self.retry_at).min()
     }
 
-    /// Accepts a burst from one listener.
+    /// Accepts one connection from a listener that has some.
+    ///
+    /// Not as many as there are: to be told by accept(2) that there are no more costs as much as ten waits, since it has made
+    /// a socket and a descriptor before it looks.
     pub(crate) fn accept(
         &mut self,
         id: ListenerId,
@@ -101,40 +107,37 @@ impl Door {
         epoll: &Epoll,
         now: Instant,
     ) {
-        let Some(listener) = listeners.get(id) else { return };
+        let Some(listener) = listeners.get(id) else {
+            self.stirred = true;
+            return;
+        };
         let of = listener.serves(id);
-        if !lanes.leave_to_us(of, listener.slot()) && !socket::listens(&listener.socket) {
+        let ours = lanes.leave_to_us(of, listener.slot());
+        if !ours && !socket::listens(&listener.socket) {
             // Nobody asked about it: one who accepts from it by himself has shut it down, which is told for ever.
             self.is_shut_down(id, listener, epoll);
             return;
         }
-        for _ in 0..BURST {
-            if self.waiting.contains_key(&of) || !lanes.leave_to_us(of, listener.slot()) {
-                break;
-            }
-            match listener.accept() {
-                Ok((socket, peer)) => {
-                    if let Some(gate) = self.gates.get_mut(&id)
-                        && gate.episode.take().is_some()
-                    {
-                        report::info(format_args!("accepting on {} again", listener.address));
-                    }
-                    self.hand_off(Connection { socket, listener: of, peer }, listeners, lanes, epoll, now);
+        if !ours || self.waiting.contains_key(&of) {
+            // Its gate is about to be closed.
+            self.stirred = true;
+            return;
+        }
+        match listener.accept() {
+            Ok((socket, peer)) => {
+                if let Some(gate) = self.gates.get_mut(&id)
+                    && gate.episode.take().is_some()
+                {
+                    report::info(format_args!("accepting on {} again", listener.address));
                 }
-                // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    self.is_shut_down(id, listener, epoll);
-                    break;
-                }
-                Err(error) => match Trouble::of(&error) {
-                    Trouble::Nothing => break,
-                    Trouble::Connection => {}
-                    Trouble::Resource => {
-                        self.rest(id, &listener.address, &error, now);
-                        break;
-                    }
-                },
+                self.hand_off(Connection { socket, listener: of, peer }, listeners, lanes, epoll, now);
             }
+            // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.is_shut_down(id, listener, epoll),
+            Err(error) => match Trouble::of(&error) {
+                Trouble::Nothing | Trouble::Connection => {}
+                Trouble::Resource => self.rest(id, &listener.address, &error, now),
+            },
         }
     }
 
@@ -298,7 +301,10 @@ impl Door {
                     ));
                 }
             }
-            (Err(connection), ..) => self.waiting.entry(id).or_default().push_back(connection),
+            (Err(connection), ..) => {
+                self.stirred = true;
+                self.waiting.entry(id).or_default().push_back(connection);
+            }
         }
     }
 
@@ -328,5 +334,36 @@ impl Door {
             }
         };
         (gate.rest_until, gate.episode) = (Some(now + rest), Some(rest));
+        self.stirred = true;
     }
 }
+
+impl Loop {
+    /// Waits for what the loop is to hear of, and lets connections in meanwhile. Leaves in `names` what has happened; nothing
+    /// where it is time for a turn.
+    pub(super) fn wait(&mut self, now: Instant, names: &mut Vec<u64>) -> io::Result<()> {
+        let until = self.deadline();
+        let mut now = now;
+        loop {
+            self.epoll.wait(until.map(|at| at.saturating_duration_since(now)), names)?;
+            now = Instant::now();
+            let listener = |name: &u64| matches!(Source::of(*name), Source::Listener(_));
+            if until.is_some_and(|at| at <= now) || names.is_empty() || !names.iter().all(listener) {
+                return Ok(());
+            }
+            self.door.stirred = false;
+            for name in names.drain(..) {
+                if let Source::Listener(id) = Source::of(name) {
+                    self.door.accept(id, &self.listeners, &mut self.lanes, &self.epoll, now);
+                }
+            }
+            if self.door.stirred || self.lanes.is_stirred() || desk::is_asked() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

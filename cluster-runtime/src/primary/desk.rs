@@ -496,6 +496,11 @@ pub(crate) fn next_order() -> Option<Input> {
     DESK.with_borrow_mut(|desk| desk.as_mut()?.tray.pop_front())
 }
 
+/// Whether there is something on the tray.
+pub(super) fn is_asked() -> bool {
+    DESK.with_borrow(|desk| desk.as_ref().is_some_and(|desk| !desk.tray.is_empty()))
+}
+
 /// What this one is to be given, if it was asked for here. Told once.
 pub(super) fn fork_of(id: Id) -> Option<Fork> {
     DESK.with_borrow_mut(|desk| desk.as_mut()?.forks.remove(&id))

@@ -283,6 +283,11 @@ impl Lanes {
         }
     }
 
+    /// Whether something has changed since it was last looked whether there is anything to read back.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.stirred
+    }
+
     /// Whether a worker is to read from this lane, and it is its own.
     pub(crate) fn is_read(&self, worker: Id, id: LaneId) -> bool {
         self.lanes.get(&id).is_some_and(|lane| lane.worker == worker && !lane.ended)

@@ -250,6 +250,7 @@ impl Loop {
             None => self.begin()?,
             Some(set_up) => self.resume(set_up)?,
         }
+        let mut names = Vec::new();
         loop {
             self.obey()?;
             let now = Instant::now();
@@ -267,8 +268,8 @@ impl Loop {
             self.outputs.hand_over();
             hub::arm(&self.epoll, |id| Source::Channel(id).name())?;
             self.outputs.arm(&self.epoll)?;
-            let timeout = self.deadline().map(|at| at.saturating_duration_since(now));
-            for name in self.epoll.wait(timeout)? {
+            self.wait(now, &mut names)?;
+            for name in names.drain(..) {
                 match Source::of(name) {
                     Source::Signals => self.signalled()?,
                     Source::Listener(id) => self.accept(id),

@@ -55,17 +55,19 @@ impl Epoll {
         Ok(epoll::delete(&self.set, source)?)
     }
 
-    /// Waits until something is ready or `timeout` is over, and yields the names of what is.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<u64>> {
+    /// Waits until something is ready or `timeout` is over, and leaves the names of what is in `names`, alone.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>, names: &mut Vec<u64>) -> io::Result<()> {
         let timeout = timeout.map(|t| rustix::event::Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(t.subsec_nanos()),
         });
         self.events.clear();
+        names.clear();
         match epoll::wait(&self.set, spare_capacity(&mut self.events), timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(self.events.iter().map(|event| event.data.u64()).collect())
+        names.extend(self.events.iter().map(|event| event.data.u64()));
+        Ok(())
     }
 }

@@ -12,6 +12,8 @@
 //! CLOEXEC set from its first moment.
 
 pub(crate) mod activation;
+#[cfg(test)]
+pub(crate) mod allocations;
 pub(crate) mod credentials;
 pub(crate) mod epoll;
 pub(crate) mod exec;

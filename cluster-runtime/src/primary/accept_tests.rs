@@ -1,0 +1,110 @@
+//! Connections from a real listener to real lanes, without workers.
+
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+
+use super::*;
+use crate::config::Settings;
+use crate::event::Address;
+use crate::ipc::message::{Key, Site};
+use crate::primary::slot::Id;
+use crate::sys::{allocations, scm};
+
+struct World {
+    listeners: Listeners,
+    lanes: Lanes,
+    door: Door,
+    epoll: Epoll,
+    id: ListenerId,
+    address: Address,
+    ends: Vec<OwnedFd>,
+    names: Vec<u64>,
+}
+
+impl World {
+    fn new(workers: usize) -> World {
+        let (mut listeners, mut lanes) = (Listeners::default(), Lanes::default());
+        let (mut door, epoll) = (Door::default(), Epoll::new().unwrap());
+        let site = Site::Address(Address::parse("127.0.0.1:0").unwrap());
+        let key = Key { site, nth: 0, ipv6_only: None, mode: None };
+        let (bound, _) = listeners.bind((0, Id(1)), key, 64, &Settings::default()).unwrap();
+        let id = bound.listener;
+        door.add(id, &listeners, &epoll).unwrap();
+        let open = |slot| lanes.open(Id(slot as u64), slot, vec![id]).unwrap().1;
+        let ends = (0..workers).map(open).collect();
+        let address = listeners.get(id).unwrap().address.clone();
+        door.arm(&listeners, &lanes, &epoll, Instant::now()).unwrap();
+        World { listeners, lanes, door, epoll, id, address, ends, names: Vec::new() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let Address::Tcp(address) = &self.address else { panic!("not what was bound") };
+        TcpStream::connect(address).unwrap()
+    }
+
+    /// As the loop does it, where nothing but connections comes.
+    fn turn(&mut self) {
+        self.epoll.wait(Some(Duration::ZERO), &mut self.names).unwrap();
+        for name in self.names.drain(..) {
+            assert_eq!(Source::of(name), Source::Listener(self.id));
+            self.door.accept(self.id, &self.listeners, &mut self.lanes, &self.epoll, Instant::now());
+        }
+    }
+
+    /// How many connections each worker has read by now.
+    fn read(&self) -> Vec<usize> {
+        let count = |end: &OwnedFd| {
+            let mut fds = Vec::new();
+            while scm::receive(end, &mut [0; 64], &mut fds).is_ok() {}
+            fds.len()
+        };
+        self.ends.iter().map(count).collect()
+    }
+}
+
+/// Mutation: let `Epoll::wait` make a list of its own, or give `Lanes::hand_off` one.
+#[test]
+fn no_connection_costs_the_primary_an_allocation() {
+    let mut world = World::new(4);
+    let mut served = vec![0; 4];
+    for n in 0..400 {
+        let client = world.connect();
+        let before = allocations::count();
+        world.turn();
+        let made = allocations::count() - before;
+        // What the first one has made room for is kept.
+        assert!(n == 0 || made == 0, "connection {n}: {made} allocations");
+        world.read().iter().zip(&mut served).for_each(|(more, all)| *all += more);
+        drop(client);
+    }
+    assert_eq!(served, [100; 4]);
+}
+
+/// Mutation: leave out what a turn tells of itself in `Door::hand_off`; the loop would wait with somebody in its hands.
+#[test]
+fn where_nobody_has_room_the_loop_is_told() {
+    let mut world = World::new(1);
+    let clients: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    // What was opened has stirred the lanes; the loop sees to it.
+    assert!(world.lanes.read_back(Instant::now()).is_none());
+    world.turn();
+    assert!(!world.door.stirred && !world.lanes.is_stirred(), "the first has found its worker");
+    let id = LaneId(1);
+    world.lanes.full(Id(0), id);
+    world.turn();
+    assert!(world.door.stirred && world.lanes.is_stirred());
+    assert_eq!(world.read(), [1], "the others wait where they are");
+    drop(clients);
+}
+
+/// Mutation: accept as long as there are some: a burst at one listener would keep all else waiting.
+#[test]
+fn a_turn_is_one_connection() {
+    let mut world = World::new(2);
+    let clients: Vec<_> = (0..5).map(|_| world.connect()).collect();
+    world.turn();
+    assert_eq!(world.read(), [1, 0]);
+    (0..4).for_each(|_| world.turn());
+    assert_eq!(world.read(), [2, 2]);
+    drop(clients);
+}
