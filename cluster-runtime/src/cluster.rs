@@ -485,6 +485,8 @@ fn take_over(
 }
 
 fn run(mut primary: Loop, settings: Settings, credentials: Option<Credentials>) -> io::Result<Role> {
+    // Whoever is forked has it from here.
+    process::cpus();
     let ending = match primary.run() {
         Ok(ending) => ending,
         Err(Departure::Broken(error)) => {

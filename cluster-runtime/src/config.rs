@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::event::Address;
 use crate::fork::Fork;
 use crate::policy::Choice;
+use crate::sys::process;
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Workers {
 impl Workers {
     pub(crate) fn count(self) -> usize {
         match self {
-            Workers::Cpus => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Workers::Cpus => process::cpus().unwrap_or(1),
             Workers::Count(count) => count,
         }
     }

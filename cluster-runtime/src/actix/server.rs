@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use actix_web::dev::AppConfig;
 
 use super::run::{self, Plan, Server};
 use super::service::{HttpSettings, OnConnect};
+use crate::config::Workers;
 use crate::worker;
 
 /// actix-web's limit for one of its workers.
@@ -73,7 +73,7 @@ where
 {
     /// A server of the applications that `factory` makes: one for each listener in each thread.
     pub fn new(factory: F) -> Self {
-        let parallelism = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let parallelism = Workers::Cpus.count();
         let settings = worker::settings();
         let plan = Plan {
             recipes: Vec::new(),

@@ -59,7 +59,8 @@ async fn in_arbiter(seat: Seat, attendance: Attendance) {
     }
 
     let _stop = Stop;
-    let outcome = serve(seat, attendance.control()).await;
+    // Apart: the task is moved from stack to stack before it is where it stays, and each page that it touches is the worker's own.
+    let outcome = Box::pin(serve(seat, attendance.control())).await;
     attendance.end(outcome);
 }
 

@@ -68,8 +68,7 @@ fn read(socket: &Inherited<'_>) -> Option<(Birth, usize)> {
     let mut bytes = [0; LARGEST];
     let bytes = socket.peek(&mut bytes).ok()?;
     let mut decoder = Decoder::default();
-    decoder.room()[..bytes.len()].copy_from_slice(bytes);
-    decoder.filled(bytes.len());
+    decoder.fill(bytes);
     let frame = decoder.next().ok()?.filter(|frame| frame.head.kind == Kind::Birth)?;
     let birth: Birth = decode(&frame.body).ok().filter(|birth: &Birth| birth.primary == socket.maker)?;
     if process::parent() != birth.primary {

@@ -105,7 +105,7 @@ fn said(bytes: &[u8]) -> io::Result<Option<Packet>> {
     let (a, b) = scm::stream_pair().unwrap();
     scm::send(&a, bytes, None).unwrap();
     let mut intake = Intake::default();
-    intake.read(&b)?;
+    while intake.read(&b)? == Read::Some {}
     intake.next()
 }
 

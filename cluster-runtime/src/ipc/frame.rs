@@ -11,7 +11,11 @@ pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Before each body, in bytes. What a [`Kind::Hello`] has here stays as it is in every version of the protocol.
 pub(crate) const HEADER: usize = 16;
 
-/// Bytes that are asked of the kernel at a time, at least.
+/// Bytes that are asked of the kernel at a time, at first: most channels never carry more, and each page of a buffer is one
+/// that its process has for itself, in every worker and for every worker in the primary.
+const FIRST_READ: usize = 2 * 1024;
+
+/// The same once reads come back full.
 const READ: usize = 64 * 1024;
 
 /// What a frame is, and so who reads the body.
@@ -148,6 +152,8 @@ pub(crate) fn size_of(frame: &Frame) -> usize {
 pub(crate) struct Decoder {
     /// Kept initialized to its length, so that a read needs no other buffer.
     bytes: Vec<u8>,
+    /// A read has come back full: there was more, and there will be again.
+    busy: bool,
     /// What has come and was not yet taken is between the two.
     start: usize,
     end: usize,
@@ -161,7 +167,7 @@ impl Decoder {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let wanted = self.end + self.end.max(READ);
+        let wanted = self.end + self.end.max(if self.busy { READ } else { FIRST_READ });
         if self.bytes.len() < wanted || (self.end == 0 && self.bytes.len() > 4 * READ) {
             self.bytes.resize(wanted, 0);
             self.bytes.shrink_to(wanted);
@@ -170,6 +176,7 @@ impl Decoder {
     }
 
     pub(crate) fn filled(&mut self, count: usize) {
+        self.busy |= count >= FIRST_READ;
         self.end = (self.end + count).min(self.bytes.len());
     }
 

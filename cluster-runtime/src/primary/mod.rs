@@ -310,6 +310,8 @@ impl Loop {
             report::error(format_args!("giving up the handlers of signals: {error}"));
         }
         std::mem::forget(self.callbacks);
+        // Memory and nothing else: given back, it would be written to, and so be this process's own.
+        std::mem::forget((self.settings, self.fleet, self.forks, self.announced, self.held));
         activation::leave();
         own::leave();
         ask::forget();

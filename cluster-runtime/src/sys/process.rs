@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
@@ -19,6 +20,13 @@ pub(crate) fn raise_open_files() -> io::Result<u64> {
 /// The soft limit of open files.
 pub(crate) fn open_files_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
+/// How many CPUs the cluster may use, by affinity and quota; nothing where the kernel does not tell. Looked up once, in the
+/// primary: a worker that is forked has it from there, and need not read its way through /proc and /sys before it listens.
+pub(crate) fn cpus() -> Option<usize> {
+    static CPUS: OnceLock<Option<usize>> = OnceLock::new();
+    *CPUS.get_or_init(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
 }
 
 /// How many threads this process has.

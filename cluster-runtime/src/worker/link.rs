@@ -372,16 +372,20 @@ impl Link {
     fn run(&'static self, listener: &impl Listener) -> io::Result<()> {
         let mut intake = Intake::default();
         let mut until: Option<Instant> = None;
+        let (mut look, mut waiting, mut short) = (true, false, false);
         loop {
             let closed = self.closed.load(Ordering::Relaxed);
             let mut interest = PollFlags::empty();
             if !listener.is_full() {
                 interest |= PollFlags::IN;
             }
-            let (waiting, short) = {
+            // Whoever leaves something to this thread wakes it: else there is nothing to look for, and whoever sends just then
+            // keeps his lock to himself.
+            if look {
                 let outbox = &lock(&self.outgoing).outbox;
-                (outbox.is_waiting(), outbox.is_short())
-            };
+                (waiting, short) = (outbox.is_waiting(), outbox.is_short());
+                look = waiting;
+            }
             // Where memory or descriptors are short it is writable all the time: then it is tried again after a rest.
             if waiting && !short {
                 interest |= PollFlags::OUT;
@@ -407,6 +411,7 @@ impl Link {
             [woken, terminated, ready] = fds;
             if woken.revents().contains(PollFlags::IN) {
                 reset(&self.wake)?;
+                look = true;
             }
             if terminated.revents().contains(PollFlags::IN) {
                 reset(&self.terminate)?;
