@@ -168,7 +168,7 @@ impl Loop {
             return;
         }
         let lives = |id| self.fleet.member(id).is_some();
-        for (id, listener) in self.listeners.abandoned(now, lives, self.fleet.somebody_comes()) {
+        for (id, listener) in self.listeners.abandoned(now, lives, || self.fleet.somebody_comes()) {
             report::info(format_args!("{} is closed: no worker has a use for it", listener.address));
             self.door.remove(id, &listener, &self.epoll);
             self.lanes.forget(id);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::deadlines::Deadlines;
 use super::pick::RoundRobin;
 use super::slot::Id;
 use crate::config::Overload;
@@ -53,6 +54,8 @@ struct Lane {
     ended: bool,
     /// Its reader has left, or is to leave: what it has not read is for others.
     left: Left,
+    /// It was read to its end, and nothing was sent since.
+    empty: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -76,13 +79,23 @@ type Turn = (usize, LaneId);
 struct Ring {
     robin: RoundRobin<Turn>,
     ready: Vec<Turn>,
+    /// Of workers that are up; and those of them that are not full.
+    serving: BTreeSet<LaneId>,
+    unfilled: BTreeSet<LaneId>,
 }
 
 /// All lanes, and whose turn it is.
+///
+/// Nothing that is asked for once a connection, or once a turn of the loop, looks through all of them: [`Lanes::sort`] puts a
+/// lane that has changed where it is to be found.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     lanes: BTreeMap<LaneId, Lane>,
     rings: BTreeMap<ListenerId, Ring>,
+    by_worker: BTreeSet<(Id, LaneId)>,
+    resting: Deadlines<LaneId>,
+    /// What is on them is for others, and there may be something.
+    giving: BTreeSet<LaneId>,
     last: u64,
     /// When to try again to read back, after descriptors were short.
     read_back_at: Option<Instant>,
@@ -116,9 +129,10 @@ impl Lanes {
         let id = LaneId(self.last);
         let (full, silent, crowded, ended) = (false, false, false, false);
         let (rest_until, left) = (None, Left::No);
-        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left };
-        self.lanes.insert(id, lane);
-        self.sort(id);
+        let empty = true;
+        let lane =
+            Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left, empty };
+        self.insert(id, lane);
         Ok((id, theirs))
     }
 
@@ -130,12 +144,8 @@ impl Lanes {
     /// Whether connections of this listener are turned away now: each worker that is up has as many as it may. One whose
     /// lane holds as much as the kernel lets it has far more than that.
     pub(crate) fn is_overloaded(&self, listener: ListenerId) -> bool {
-        let serves = |lane: &&Lane| !lane.ended && !lane.silent && lane.listeners.contains(&listener);
-        let mut serving = self.lanes.values().filter(serves).peekable();
-        self.overload == Overload::Refuse
-            && !self.limitless
-            && serving.peek().is_some()
-            && serving.all(|lane| lane.full || lane.crowded)
+        let is_full = |ring: &Ring| !ring.serving.is_empty() && ring.unfilled.is_empty();
+        self.overload == Overload::Refuse && !self.limitless && self.rings.get(&listener).is_some_and(is_full)
     }
 
     /// Gives a connection to the worker whose turn it is, or back if nobody has room.
@@ -155,7 +165,10 @@ impl Lanes {
             let Some((_, id)) = ring.robin.pick(&ring.ready) else { return Err(connection) };
             let Some(lane) = self.lanes.get_mut(&id) else { return Err(connection) };
             match scm::send(&lane.tx, &packet, Some(connection.socket.as_fd())) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    lane.empty = false;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     lane.crowded = epoll.add(&lane.tx, name(id), Interest::Write).is_ok();
                     lane.rest_until = (!lane.crowded).then_some(now + REST);
@@ -181,7 +194,7 @@ impl Lanes {
 
     /// When something is to be tried again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.lanes.values().filter_map(|lane| lane.rest_until).chain(self.read_back_at).min()
+        self.resting.first().into_iter().chain(self.read_back_at).min()
     }
 
     /// Tries it.
@@ -191,9 +204,9 @@ impl Lanes {
         }
         self.read_back_at = None;
         self.stirred = true;
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+        while let Some(id) = self.resting.take_due(now) {
             if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.rest_until = lane.rest_until.filter(|until| *until > now);
+                lane.rest_until = None;
             }
             self.sort(id);
         }
@@ -299,12 +312,13 @@ impl Lanes {
         if self.read_back_at.is_some() || !self.stirred {
             return None;
         }
-        let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.silent || lane.left != Left::No);
-        for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let mut next = LaneId(0);
+        while let Some(id) = self.giving.range(next..).next().copied() {
+            next = LaneId(id.0 + 1);
             let Some(lane) = self.lanes.get(&id) else { continue };
-            let forsaken = lane.left == Left::Gone && lane.listeners.is_empty();
+            let (gone, forsaken) = (lane.left == Left::Gone, lane.listeners.is_empty());
             let wanted = |listener: &ListenerId| self.has_room(*listener) || self.is_overloaded(*listener);
-            if !forsaken && !lane.listeners.iter().any(wanted) {
+            if !(gone && forsaken) && !lane.listeners.iter().any(wanted) {
                 continue;
             }
             match lane.read_back() {
@@ -312,8 +326,9 @@ impl Lanes {
                     self.short = None;
                     return Some(connection);
                 }
-                Ok(None) if lane.left == Left::Gone => drop(self.lanes.remove(&id)),
-                Ok(None) => {}
+                Ok(None) if gone => self.remove(id),
+                // There will be nothing until something is sent, and nothing is while it is not ready.
+                Ok(None) => self.set_empty(id),
                 Err(error) => {
                     let rest = match self.short {
                         Some(rest) => (rest * 2).min(LONGEST_REST),
@@ -352,6 +367,7 @@ impl Lanes {
     /// How many connections nobody will read: the cluster has ended.
     pub(crate) fn unread(&mut self) -> usize {
         let read = |lane: &Lane| std::iter::from_fn(|| lane.read_back().ok().flatten()).count();
+        self.giving.clear();
         std::mem::take(&mut self.lanes).values().map(read).sum()
     }
 
@@ -361,23 +377,62 @@ impl Lanes {
     }
 
     fn ids_of(&self, worker: Id) -> Vec<LaneId> {
-        self.lanes.iter().filter(|(_, lane)| lane.worker == worker).map(|(id, _)| *id).collect()
+        let all = (worker, LaneId(0))..=(worker, LaneId(u64::MAX));
+        self.by_worker.range(all).map(|(_, id)| *id).collect()
     }
 
-    /// Puts a lane into its rings, or takes it out.
+    fn insert(&mut self, id: LaneId, lane: Lane) {
+        self.by_worker.insert((lane.worker, id));
+        self.lanes.insert(id, lane);
+        self.sort(id);
+    }
+
+    /// Forgets one that is out of all rings: nobody reads from it any more.
+    fn remove(&mut self, id: LaneId) {
+        self.giving.remove(&id);
+        self.resting.set(id, None);
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.by_worker.remove(&(lane.worker, id));
+        }
+    }
+
+    fn set_empty(&mut self, id: LaneId) {
+        self.giving.remove(&id);
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.empty = true;
+        }
+    }
+
+    /// Puts a lane where it is to be found, now that something about it has changed; and nowhere else.
     fn sort(&mut self, id: LaneId) {
         self.stirred = true;
         let Some(lane) = self.lanes.get(&id) else { return };
-        let ready = !(lane.full || lane.silent || lane.crowded || lane.ended || lane.rest_until.is_some());
+        let serving = !lane.ended && !lane.silent;
+        let unfilled = serving && !lane.full && !lane.crowded;
+        let ready = unfilled && lane.rest_until.is_none();
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
-            let ring = &mut self.rings.entry(*listener).or_default().ready;
-            match (ring.binary_search(&turn), ready) {
-                (Err(at), true) => ring.insert(at, turn),
-                (Ok(at), false) => drop(ring.remove(at)),
+            let ring = self.rings.entry(*listener).or_default();
+            place(&mut ring.serving, id, serving);
+            place(&mut ring.unfilled, id, unfilled);
+            match (ring.ready.binary_search(&turn), ready) {
+                (Err(at), true) => ring.ready.insert(at, turn),
+                (Ok(at), false) => drop(ring.ready.remove(at)),
                 _ => {}
             }
         }
+        self.resting.set(id, lane.rest_until);
+        // One that is gone is to be forgotten, empty or not.
+        let for_others = (lane.full || lane.silent || lane.left != Left::No) && !lane.empty;
+        place(&mut self.giving, id, for_others || lane.left == Left::Gone);
+    }
+}
+
+fn place<T: Ord>(set: &mut BTreeSet<T>, element: T, belongs: bool) {
+    if belongs {
+        set.insert(element);
+    } else {
+        set.remove(&element);
     }
 }
 

@@ -73,9 +73,10 @@ impl SavedLanes {
                 rest_until: None,
                 ended,
                 left,
+                // Nobody knows.
+                empty: false,
             };
-            lanes.lanes.insert(id, lane);
-            lanes.sort(id);
+            lanes.insert(id, lane);
         }
         for (listener, turn) in self.turns {
             lanes.rings.entry(listener).or_default().robin = RoundRobin::after(turn);
