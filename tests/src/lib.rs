@@ -17,6 +17,7 @@ pub mod control;
 pub mod echo;
 pub mod fails;
 pub mod faults;
+pub mod floods;
 pub mod judged;
 pub mod load;
 pub mod messages;

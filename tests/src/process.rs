@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, getpeername, getsockname};
 use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, kill_process,
-    pidfd_getfd, pidfd_open, prlimit, waitpid,
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit,
+    kill_process, pidfd_getfd, pidfd_open, prlimit, setrlimit, waitpid,
 };
 
 /// The variable that marks all processes of one test's cluster, however often they fork and exec.
@@ -292,4 +292,27 @@ pub fn held(pid: u32, addresses: &[String]) -> Held {
 fn port(address: &str) -> Option<String> {
     let port: u16 = address.rsplit_once(':')?.1.parse().ok()?;
     Some(format!(":{port:04X}"))
+}
+
+/// The memory of its own, in bytes, that a process has in use: no file's, and not what is given back.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn own_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let row = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes = row.and_then(|row| row.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or_else(|| panic!("no memory of {pid}")) * 1024
+}
+
+/// Lets this process, and all that it starts, have as many descriptors as it may. How many that are.
+///
+/// # Panics
+/// If the kernel does not let it.
+pub fn raise_descriptors() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .expect("raise a limit as far as it may be");
+    maximum.unwrap_or(u64::MAX)
 }

@@ -133,7 +133,9 @@ impl Door {
                 self.hand_off(Connection { socket, listener: of, peer }, listeners, lanes, epoll, now);
             }
             // It listens no more: somebody who has it too has shut it down. It would be reported for ever.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.is_shut_down(id, listener, epoll),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.is_shut_down(id, listener, epoll)
+            }
             Err(error) => match Trouble::of(&error) {
                 Trouble::Nothing | Trouble::Connection => {}
                 Trouble::Resource => self.rest(id, &listener.address, &error, now),
@@ -345,6 +347,8 @@ impl Loop {
         let until = self.deadline();
         let mut now = now;
         loop {
+            // To look after a lane may have become due by what came.
+            let until = until.into_iter().chain(self.lanes.deadline()).min();
             self.epoll.wait(until.map(|at| at.saturating_duration_since(now)), names)?;
             now = Instant::now();
             let listener = |name: &u64| matches!(Source::of(*name), Source::Listener(_));

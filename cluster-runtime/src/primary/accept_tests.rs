@@ -30,7 +30,7 @@ impl World {
         let (bound, _) = listeners.bind((0, Id(1)), key, 64, &Settings::default()).unwrap();
         let id = bound.listener;
         door.add(id, &listeners, &epoll).unwrap();
-        let open = |slot| lanes.open(Id(slot as u64), slot, vec![id]).unwrap().1;
+        let open = |slot| lanes.open(Id(slot as u64), slot, 1, vec![id]).unwrap().1;
         let ends = (0..workers).map(open).collect();
         let address = listeners.get(id).unwrap().address.clone();
         door.arm(&listeners, &lanes, &epoll, Instant::now()).unwrap();

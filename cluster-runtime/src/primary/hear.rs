@@ -171,7 +171,7 @@ impl Loop {
             return;
         }
         let lives = |id| self.fleet.member(id).is_some();
-        for (id, listener) in self.listeners.abandoned(now, lives, self.fleet.somebody_comes()) {
+        for (id, listener) in self.listeners.abandoned(now, lives, || self.fleet.somebody_comes()) {
             if !listener.is_beside(id) {
                 report::info(format_args!("{} is closed: no worker has a use for it", listener.address));
             }

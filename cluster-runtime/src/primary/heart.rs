@@ -71,6 +71,9 @@ pub(super) struct Hearts {
     attended: Option<Instant>,
     /// When it last looked who has beaten.
     looked: Option<Instant>,
+    /// When the first of those that are judged is to be, as of the last step: not later than it is, since whoever is heard, or
+    /// given more time, meanwhile is judged later.
+    first: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -174,6 +177,9 @@ impl Fleet {
     /// Who is about to be judged, as of the last turn. What they have said meanwhile is to be read before.
     pub(crate) fn silent(&self) -> Vec<Id> {
         let Some(now) = self.hearts.attended else { return Vec::new() };
+        if self.hearts.first.is_none_or(|first| first > now) {
+            return Vec::new();
+        }
         let due = |heart: &Heart| heart.deadline().is_some_and(|at| at <= now);
         self.judged().filter(|(_, heart)| due(heart)).map(|(id, _)| id).collect()
     }
@@ -181,9 +187,13 @@ impl Fleet {
     /// When somebody is to be judged, or the loop to take a turn.
     pub(super) fn heart_deadline(&self) -> Option<Instant> {
         let within = self.rules.heartbeat?;
-        let first = self.judged().filter_map(|(_, heart)| heart.deadline()).min()?;
+        let first = self.hearts.first?;
         let turn = self.hearts.attended.map(|attended| attended + within / TURNS);
         Some(turn.map_or(first, |turn| turn.min(first)))
+    }
+
+    pub(super) fn look_ahead_at_hearts(&mut self) {
+        self.hearts.first = self.judged().filter_map(|(_, heart)| heart.deadline()).min();
     }
 
     /// Only those that are up: others have another deadline.

@@ -4,7 +4,7 @@
 //! them to return; a refusal is told to the caller at once.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -22,6 +22,8 @@ pub(crate) mod saved;
 
 thread_local! {
     static LINES: RefCell<BTreeMap<Id, Line>> = const { RefCell::new(BTreeMap::new()) };
+    /// Whose line may have something to be written that was not, as of the last turn's end.
+    static STIRRED: RefCell<BTreeSet<Id>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub(crate) fn open(id: Id, socket: OwnedFd) {
 pub(crate) fn attend(id: Id, epoll: &Epoll, name: u64) -> io::Result<()> {
     with(id, |line| {
         line.interest = Interest::Read;
+        // It may have been told something before it was born.
+        stir(id);
         epoll.add(&line.socket, name, Interest::Read)
     })
     .unwrap_or(Ok(()))
@@ -71,6 +75,7 @@ pub(crate) fn close(id: Id) {
 /// Hangs up on everybody.
 pub(crate) fn close_all() {
     LINES.with_borrow_mut(BTreeMap::clear);
+    STIRRED.with_borrow_mut(BTreeSet::clear);
 }
 
 /// Sends what a user says.
@@ -78,7 +83,7 @@ pub(crate) fn post(id: Id, head: Head, body: &[u8], fd: Option<OwnedFd>) -> Resu
     let mut fd = Some(fd);
     let posted = with(id, |line| {
         line.outbox.post(head, body, fd.take().flatten())?;
-        line.write_soon();
+        line.write_soon(id);
         Ok(())
     });
     posted.unwrap_or_else(|| Err(Refused { error: SendError::Closed, fd: fd.flatten() }))
@@ -101,7 +106,7 @@ pub(crate) fn tell(id: Id, message: &ToWorker, fd: Option<OwnedFd>) {
 pub(crate) fn reply(id: Id, head: Head, body: &[u8], fd: Option<OwnedFd>) {
     let told = with(id, |line| {
         line.outbox.post_ours(head, body, fd)?;
-        line.write_soon();
+        line.write_soon(id);
         Ok(())
     });
     match told {
@@ -126,8 +131,11 @@ pub(crate) enum Heard {
 /// Reads once, so that a worker that floods its line keeps nobody else waiting; also writes what waited.
 pub(crate) fn serve(id: Id) -> Heard {
     let heard = with(id, |line| {
-        // An error means that nobody reads: the read below meets the end.
-        let _ = line.outbox.flush(&line.socket);
+        if line.outbox.is_waiting() {
+            // An error means that nobody reads: the read below meets the end.
+            let _ = line.outbox.flush(&line.socket);
+            stir(id);
+        }
         let read = line.intake.read(&line.socket);
         line.collect(read)
     });
@@ -169,20 +177,28 @@ pub(crate) fn last_words(id: Id) -> Vec<Packet> {
 }
 
 /// The end of a turn: writes what was said in it, waits for room on the lines where something is left, and no longer on
-/// the others.
+/// the others. Looks at nobody to whom nothing was said.
 pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
+    let stirred = STIRRED.take();
     LINES.with_borrow_mut(|lines| {
-        for (id, line) in lines.iter_mut().filter(|(_, line)| line.interest != Interest::Nothing) {
+        for id in stirred {
+            let Some(line) = lines.get_mut(&id).filter(|line| line.interest != Interest::Nothing) else {
+                continue;
+            };
             line.wrote = false;
             if line.interest == Interest::Read && line.outbox.is_waiting() {
                 // An error means that nobody reads: its end is read soon.
                 let _ = line.outbox.flush(&line.socket);
             }
             // Where memory or descriptors are short it is writable all the time: then it is tried again after a rest.
-            let waits = line.outbox.is_waiting() && !line.outbox.is_short();
+            let short = line.outbox.is_short();
+            if short {
+                stir(id);
+            }
+            let waits = line.outbox.is_waiting() && !short;
             let interest = if waits { Interest::ReadWrite } else { Interest::Read };
             if interest != line.interest {
-                epoll.change(&line.socket, name(*id), interest)?;
+                epoll.change(&line.socket, name(id), interest)?;
                 line.interest = interest;
             }
         }
@@ -190,9 +206,13 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
     })
 }
 
-/// When a shortage may be over.
+/// When a shortage may be over: what is left over by a turn's end is there for nothing else.
 pub(crate) fn deadline(now: Instant) -> Option<Instant> {
-    LINES.with_borrow(|lines| lines.values().any(|line| line.outbox.is_short()).then(|| now + REST))
+    STIRRED.with_borrow(|stirred| (!stirred.is_empty()).then(|| now + REST))
+}
+
+fn stir(id: Id) {
+    STIRRED.with_borrow_mut(|stirred| stirred.insert(id));
 }
 
 /// Stops listening to a line that has ended, which would be reported for ever.
@@ -211,8 +231,11 @@ pub(crate) fn ignore(id: Id, epoll: &Epoll) {
 impl Line {
     /// Writes at once what comes alone, so that an answer loses no time; the rest of a burst when there is a lot of it,
     /// or at the turn's end: one system call for many.
-    fn write_soon(&mut self) {
+    fn write_soon(&mut self, id: Id) {
         let alone = !std::mem::replace(&mut self.wrote, true);
+        if alone {
+            stir(id);
+        }
         if self.interest == Interest::Read && (alone || self.outbox.waiting() >= SEGMENT) {
             // An error means that nobody reads: its end is read soon, and until then it is told that it is closed.
             let _ = self.outbox.flush(&self.socket);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use self::choose::Own;
+use super::deadlines::Deadlines;
 use super::pace::{Pace, until_next_look};
 use super::pick::RoundRobin;
 use super::rows;
@@ -68,6 +69,8 @@ struct Lane {
     pace: Pace,
     /// It is in `watched`.
     watched: bool,
+    /// It was read to its end, and nothing was sent since.
+    empty: bool,
     #[cfg(test)]
     pretended: Option<Seen>,
 }
@@ -95,13 +98,23 @@ struct Ring {
     ready: Vec<Turn>,
     /// Those among them whose workers accept by themselves.
     tended: Vec<Turn>,
+    /// Of workers that are up; and those of them that are not full.
+    serving: BTreeSet<LaneId>,
+    unfilled: BTreeSet<LaneId>,
 }
 
 /// All lanes, and whose turn it is.
+///
+/// Nothing that is asked for once a connection, or once a turn of the loop, looks through all of them: [`Lanes::sort`] puts a
+/// lane that has changed where it is to be found.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     lanes: BTreeMap<LaneId, Lane>,
     rings: BTreeMap<ListenerId, Ring>,
+    by_worker: BTreeSet<(Id, LaneId)>,
+    resting: Deadlines<LaneId>,
+    /// What is on them is for others, and there may be something.
+    giving: BTreeSet<LaneId>,
     last: u64,
     /// When to try again to read back, after descriptors were short.
     read_back_at: Option<Instant>,
@@ -157,11 +170,11 @@ impl Lanes {
             generation,
             pace: Pace::default(),
             watched: false,
+            empty: true,
             #[cfg(test)]
             pretended: None,
         };
-        self.lanes.insert(id, lane);
-        self.sort(id);
+        self.insert(id, lane);
         Ok((id, theirs))
     }
 
@@ -173,12 +186,8 @@ impl Lanes {
     /// Whether connections of this listener are turned away now: each worker that is up has as many as it may. One whose
     /// lane holds as much as the kernel lets it has far more than that.
     pub(crate) fn is_overloaded(&self, listener: ListenerId) -> bool {
-        let serves = |lane: &&Lane| !lane.ended && !lane.silent && lane.listeners.contains(&listener);
-        let mut serving = self.lanes.values().filter(serves).peekable();
-        self.overload == Overload::Refuse
-            && !self.limitless
-            && serving.peek().is_some()
-            && serving.all(|lane| lane.full || lane.crowded)
+        let is_full = |ring: &Ring| !ring.serving.is_empty() && ring.unfilled.is_empty();
+        self.overload == Overload::Refuse && !self.limitless && self.rings.get(&listener).is_some_and(is_full)
     }
 
     /// Gives a connection to the worker that the policy picks, or back if nobody has room.
@@ -199,6 +208,7 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(&id) else { return Err(connection) };
             match scm::send(&lane.tx, &packet, Some(connection.socket.as_fd())) {
                 Ok(_) => {
+                    lane.empty = false;
                     lane.pace.hand_off();
                     if self.policy.moves() && !std::mem::replace(&mut lane.watched, true) {
                         self.watched.push_back((now + until_next_look(Duration::ZERO), id));
@@ -235,7 +245,7 @@ impl Lanes {
     }
 
     fn retries(&self) -> impl Iterator<Item = Instant> {
-        self.lanes.values().filter_map(|lane| lane.rest_until).chain(self.read_back_at)
+        self.resting.first().into_iter().chain(self.read_back_at)
     }
 
     /// Tries it.
@@ -246,9 +256,9 @@ impl Lanes {
         }
         self.read_back_at = None;
         self.stirred = true;
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+        while let Some(id) = self.resting.take_due(now) {
             if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.rest_until = lane.rest_until.filter(|until| *until > now);
+                lane.rest_until = None;
             }
             self.sort(id);
         }
@@ -359,19 +369,23 @@ impl Lanes {
         if self.read_back_at.is_some() || !self.stirred {
             return None;
         }
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+        let mut next = LaneId(0);
+        while let Some(id) = self.giving.range(next..).next().copied() {
+            next = LaneId(id.0 + 1);
             if !self.is_for_others(id) {
                 continue;
             }
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let gone = lane.left == Left::Gone;
             match lane.read_back() {
                 Ok(Some(connection)) => {
                     lane.pace.take_back();
                     self.short = None;
                     return Some(connection);
                 }
-                Ok(None) if lane.left == Left::Gone => drop(self.lanes.remove(&id)),
-                Ok(None) => {}
+                Ok(None) if gone => self.remove(id),
+                // There will be nothing until something is sent, and nothing is while it is not ready.
+                Ok(None) => self.set_empty(id),
                 Err(error) => {
                     let rest = match self.short {
                         Some(rest) => (rest * 2).min(LONGEST_REST),
@@ -410,6 +424,7 @@ impl Lanes {
     /// How many connections nobody will read: the cluster has ended.
     pub(crate) fn unread(&mut self) -> usize {
         let read = |lane: &Lane| std::iter::from_fn(|| lane.read_back().ok().flatten()).count();
+        self.giving.clear();
         std::mem::take(&mut self.lanes).values().map(read).sum()
     }
 
@@ -419,20 +434,57 @@ impl Lanes {
     }
 
     fn ids_of(&self, worker: Id) -> Vec<LaneId> {
-        self.lanes.iter().filter(|(_, lane)| lane.worker == worker).map(|(id, _)| *id).collect()
+        let all = (worker, LaneId(0))..=(worker, LaneId(u64::MAX));
+        self.by_worker.range(all).map(|(_, id)| *id).collect()
     }
 
-    /// Puts a lane into its rings, or takes it out.
+    fn insert(&mut self, id: LaneId, lane: Lane) {
+        self.by_worker.insert((lane.worker, id));
+        self.lanes.insert(id, lane);
+        self.sort(id);
+    }
+
+    /// Forgets one that is out of all rings: nobody reads from it any more.
+    fn remove(&mut self, id: LaneId) {
+        self.giving.remove(&id);
+        self.resting.set(id, None);
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.by_worker.remove(&(lane.worker, id));
+        }
+    }
+
+    fn set_empty(&mut self, id: LaneId) {
+        self.giving.remove(&id);
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.empty = true;
+        }
+    }
+
+    /// Puts a lane where it is to be found, now that something about it has changed; and nowhere else.
     fn sort(&mut self, id: LaneId) {
         self.stirred = true;
         let Some(lane) = self.lanes.get(&id) else { return };
-        let ready = !(lane.full || lane.silent || lane.crowded || lane.ended || lane.rest_until.is_some());
+        let serving = !lane.ended && !lane.silent;
+        let unfilled = serving && !lane.full && !lane.crowded;
+        let ready = unfilled && lane.rest_until.is_none();
         let turn = (lane.slot, id);
         for listener in &lane.listeners {
             let ring = self.rings.entry(*listener).or_default();
             tended::place(&mut ring.ready, turn, ready);
             tended::place(&mut ring.tended, turn, ready && lane.tended.contains(listener));
+            place(&mut ring.serving, id, serving);
+            place(&mut ring.unfilled, id, unfilled);
         }
+        self.resting.set(id, lane.rest_until);
+        place(&mut self.giving, id, lane.gives());
+    }
+}
+
+fn place<T: Ord>(set: &mut BTreeSet<T>, element: T, belongs: bool) {
+    if belongs {
+        set.insert(element);
+    } else {
+        set.remove(&element);
     }
 }
 
@@ -445,6 +497,12 @@ impl Lane {
             return self.pretended;
         }
         self.view.as_ref().and_then(View::seen)
+    }
+
+    /// Whether what is on it may be for others, and there may be something. One that is gone is to be forgotten, empty or not.
+    fn gives(&self) -> bool {
+        let for_others = self.full || self.silent || self.left != Left::No || self.pace.is_late();
+        self.left == Left::Gone || for_others && !self.empty
     }
 
     /// Yields false if it had ended before.

@@ -183,3 +183,73 @@ fn at_the_end_a_suspected_worker_is_better_than_none() {
     lanes.disregard_limits();
     assert!(send(&mut lanes, &epoll).is_some());
 }
+
+/// Mutation: look again for what is on a lane that was read to its end, as long as it is full.
+#[test]
+fn a_full_lane_that_was_read_to_its_end_is_not_looked_at_again_until_something_is_sent() {
+    let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+    let (full, _end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
+    lanes.full(Id(1), full);
+    assert!(lanes.giving.is_empty(), "nothing was ever sent on it");
+    lanes.room(Id(1), full);
+    let first = send(&mut lanes, &epoll);
+    lanes.full(Id(1), full);
+    let (_, _other) = lanes.open(Id(2), 1, 1, vec![HTTP]).unwrap();
+    assert_eq!((lanes.giving.len(), read_all_back(&mut lanes), lanes.giving.len()), (1, 1, 0));
+    lanes.room(Id(1), full);
+    let more = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
+    lanes.full(Id(1), full);
+    assert_eq!(read_all_back(&mut lanes), 1, "one of the two was the other's");
+    drop((first, more));
+}
+
+/// Whatever happens to lanes, they are found where a look at all of them would find them.
+///
+/// Mutation: leave a lane in one of the sets, or out, whatever has changed about it.
+#[test]
+fn lanes_are_found_where_a_look_at_all_of_them_would_find_them() {
+    let (mut lanes, epoll) = (Lanes::new(Overload::Refuse, Policy::RoundRobin), Epoll::new().unwrap());
+    let (mut ends, mut clients) = (Vec::new(), Vec::new());
+    let other = ListenerId(2);
+    let mut seed = 7_u64;
+    for _ in 0..3000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let worker = Id((seed >> 40) % 5);
+        let id = LaneId(1 + (seed >> 45) % (lanes.last + 1));
+        match (seed >> 33) % 12 {
+            0 if ends.len() < 24 => {
+                let listeners = if seed >> 63 == 0 { vec![HTTP] } else { vec![HTTP, other] };
+                ends.push(lanes.open(worker, worker.0 as usize, 1, listeners).unwrap());
+            }
+            1 => (1..=lanes.last).for_each(|id| lanes.full(worker, LaneId(id))),
+            2 | 3 => (1..=lanes.last).for_each(|id| lanes.room(worker, LaneId(id))),
+            4 => lanes.suspect(worker, true),
+            5 => lanes.suspect(worker, false),
+            6 if seed >> 60 == 0 => lanes.end(worker, id),
+            7 if seed >> 60 == 0 => lanes.gone(worker, id),
+            8 => lanes.writable(id, &epoll),
+            9 => clients.push(lanes.read_back(Instant::now()).map(|connection| connection.socket)),
+            _ => clients.push(send(&mut lanes, &epoll)),
+        }
+        for listener in [HTTP, other] {
+            let serves = |lane: &&Lane| !lane.ended && !lane.silent && lane.listeners.contains(&listener);
+            let serving: Vec<_> = lanes.lanes.values().filter(serves).collect();
+            let full = !serving.is_empty() && serving.iter().all(|lane| lane.full || lane.crowded);
+            assert_eq!(lanes.is_overloaded(listener), full);
+            let ready = |lane: &&&Lane| !lane.full && !lane.crowded && lane.rest_until.is_none();
+            assert_eq!(lanes.has_room(listener), serving.iter().any(|lane| ready(&lane)));
+        }
+        let first = lanes.lanes.values().filter_map(|lane| lane.rest_until).chain(lanes.read_back_at).min();
+        assert_eq!(lanes.retries().min(), first);
+        for worker in (0..5).map(Id) {
+            let of_it = lanes.lanes.iter().filter(|(_, lane)| lane.worker == worker).map(|(id, _)| *id);
+            assert_eq!(lanes.ids_of(worker), of_it.collect::<Vec<_>>());
+        }
+        let for_others = |lane: &Lane| lane.full || lane.silent || lane.left != Left::No;
+        let giving =
+            |(_, lane): &(&LaneId, &Lane)| lane.left == Left::Gone || for_others(lane) && !lane.empty;
+        let giving: Vec<_> = lanes.lanes.iter().filter(giving).map(|(id, _)| *id).collect();
+        assert_eq!(lanes.giving.iter().copied().collect::<Vec<_>>(), giving);
+    }
+    assert!(lanes.last > 20 && clients.iter().flatten().count() > 300, "little has happened");
+}

@@ -83,6 +83,9 @@ pub(crate) struct Listeners {
     last: u32,
     /// Something has changed since it was last looked who has a use for what.
     stirred: bool,
+    /// When that is to be looked at again: as of the last look, or sooner since somebody has given one up. One who has asked for
+    /// it again makes that a look for nothing.
+    look_at: Option<Instant>,
 }
 
 /// A socket, and whether it is new.
@@ -230,6 +233,7 @@ impl Listeners {
             holder.times = holder.times.saturating_sub(1);
             if holder.times == 0 {
                 holder.until = Some(now + LINGER);
+                self.look_by(now + LINGER);
             }
         }
     }
@@ -244,6 +248,7 @@ impl Listeners {
                 some |= !listener.fixed;
             }
         }
+        self.look_by(now);
         some
     }
 
@@ -252,11 +257,16 @@ impl Listeners {
     /// `stays` tells of each worker whether it lives and does not leave: in a reload two do so in one slot, and neither is
     /// the other's predecessor until one is told to go.
     pub(crate) fn succeeded(&mut self, slot: usize, stays: impl Fn(Id) -> bool, now: Instant) {
+        let mut look = false;
         for listener in self.listeners.values_mut() {
             let others = listener.holders.iter_mut().filter(|(worker, _)| !stays(**worker));
             for (_, holder) in others.filter(|(_, holder)| holder.slot == slot) {
                 holder.until.get_or_insert(now + SETTLE);
+                look = true;
             }
+        }
+        if look {
+            self.look_by(now + SETTLE);
         }
     }
 
@@ -276,11 +286,12 @@ impl Listeners {
         &mut self,
         now: Instant,
         lives: impl Fn(Id) -> bool,
-        somebody_comes: bool,
+        somebody_comes: impl Fn() -> bool,
     ) -> Vec<(ListenerId, Listener)> {
         if !self.stirred && self.deadline().is_none_or(|deadline| deadline > now) {
             return Vec::new();
         }
+        let somebody_comes = somebody_comes();
         let held = |worker: &Id, holder: &Holder| match holder.until {
             Some(until) => until > now,
             None => somebody_comes || lives(*worker),
@@ -300,13 +311,18 @@ impl Listeners {
         // As long as a place is kept for somebody who may come, whoever comes or does not is to be looked for.
         let kept = |(worker, holder): (&Id, &Holder)| holder.until.is_none() && !lives(*worker);
         self.stirred = self.listeners.values().flat_map(|listener| &listener.holders).any(kept);
+        let holders = self.listeners.values().flat_map(|listener| listener.holders.values());
+        self.look_at = holders.filter_map(|holder| holder.until).min();
         left
     }
 
     /// When somebody has held one for long enough.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let holders = self.listeners.values().flat_map(|listener| listener.holders.values());
-        holders.filter_map(|holder| holder.until).min()
+        self.look_at
+    }
+
+    fn look_by(&mut self, at: Instant) {
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 
     pub(crate) fn is_held_by(&self, id: ListenerId, (_, worker): Who) -> bool {

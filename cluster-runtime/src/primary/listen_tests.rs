@@ -27,7 +27,7 @@ impl World {
     fn abandoned_after(&mut self, time: Duration) -> usize {
         self.now += time;
         let alive = self.alive.clone();
-        self.listeners.abandoned(self.now, |id| alive.contains(&id.0), self.coming).len()
+        self.listeners.abandoned(self.now, |id| alive.contains(&id.0), || self.coming).len()
     }
 
     /// Somebody in this slot is up.

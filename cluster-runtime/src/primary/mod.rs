@@ -41,6 +41,7 @@ mod births;
 pub(crate) mod callback;
 mod check;
 mod cradle;
+mod deadlines;
 mod deaths;
 pub(crate) mod desk;
 mod generations;

@@ -8,7 +8,7 @@
 //! is ready, so that it is known what it said if it never is. Then it is given the primary's own, and passes on itself what is
 //! still in the pipe (`worker/stderr.rs`): so nothing comes out of order. The pipe stays: a process that the worker has started may have it, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, PipeReader, Read, pipe};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -59,6 +59,12 @@ pub(super) struct Outputs {
     /// What each said last to its standard error, while it lives and we read it.
     tails: BTreeMap<Id, Tail>,
     outlets: Option<Outlets>,
+    /// Who is ready, and was not told yet that it may print by itself.
+    ready: BTreeSet<Id>,
+    /// Something was changed about a tap since it was last looked who is to be heard.
+    stirred: bool,
+    /// Which of the outlets were full then.
+    full: [bool; 2],
 }
 
 #[derive(Debug)]
@@ -89,7 +95,15 @@ enum Watch {
 impl Outputs {
     pub(super) fn new(mode: Output) -> io::Result<Outputs> {
         let outlets = if mode == Output::Tagged { Some(Outlets::open()?) } else { None };
-        Ok(Outputs { mode, taps: BTreeMap::new(), tails: BTreeMap::new(), outlets })
+        Ok(Outputs {
+            mode,
+            taps: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            outlets,
+            ready: BTreeSet::new(),
+            stirred: true,
+            full: [false; 2],
+        })
     }
 
     /// Makes what a worker that is to be born prints to; `beside` one whose place it is to take.
@@ -149,23 +163,28 @@ impl Outputs {
             && let Watch::Unready(pipe) = *watch
         {
             *watch = Watch::Ready(pipe);
+            self.ready.insert(id);
         }
     }
 
     /// Tells those that may, once nothing of theirs waits here.
     pub(super) fn hand_over(&mut self) {
-        if self.outlets.as_ref().is_none_or(|outlets| !outlets.is_empty(Stream::Stderr)) {
+        if self.ready.is_empty()
+            || self.outlets.as_ref().is_none_or(|outlets| !outlets.is_empty(Stream::Stderr))
+        {
             return;
         }
-        for ((id, _), tap) in &mut self.taps {
+        self.ready.retain(|id| {
+            let tap = self.taps.get_mut(&(*id, Stream::Stderr));
+            let Some(Tap { watch: Some(watch), .. }) = tap else { return false };
+            let Watch::Ready(pipe) = *watch else { return false };
             // Where descriptors are short, it goes on as it is until they are not.
-            if let Some(Watch::Ready(pipe)) = tap.watch
-                && let Ok(own) = io::stderr().as_fd().try_clone_to_owned()
-            {
-                hub::tell(*id, &ToWorker::Stderr { pipe }, Some(own));
-                tap.watch = Some(Watch::Told);
-            }
-        }
+            let Ok(own) = io::stderr().as_fd().try_clone_to_owned() else { return true };
+            hub::tell(*id, &ToWorker::Stderr { pipe }, Some(own));
+            *watch = Watch::Told;
+            self.stirred = true;
+            false
+        });
     }
 
     /// It prints by itself, or will not; what still comes is of others.
@@ -173,11 +192,13 @@ impl Outputs {
         if let Some(Tap { watch: Some(watch @ Watch::Told), .. }) = self.taps.get_mut(&(id, Stream::Stderr)) {
             *watch = Watch::Over;
             self.tails.remove(&id);
+            self.stirred = true;
         }
     }
 
     /// Listens to it from now on.
     pub(super) fn attend(&mut self, id: Id) {
+        self.stirred = true;
         self.of(id).for_each(|(_, tap)| tap.wanted = true);
     }
 
@@ -190,8 +211,24 @@ impl Outputs {
     /// Waits for what is wanted and can be passed on, and for nothing else: a pipe whose worker is gone would be reported for
     /// ever.
     pub(super) fn arm(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let is_full = |stream| self.outlets.as_ref().is_some_and(|outlets| outlets.is_full(stream));
+        let full = [is_full(Stream::Stdout), is_full(Stream::Stderr)];
+        if std::mem::take(&mut self.stirred) || full != self.full {
+            self.full = full;
+            self.arm_taps(epoll)?;
+        }
+        if let Some(outlets) = &mut self.outlets {
+            outlets.arm(epoll)?;
+            if self.mode == Output::Inherit && self.taps.is_empty() && outlets.is_empty(Stream::Stderr) {
+                self.outlets = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn arm_taps(&mut self, epoll: &Epoll) -> io::Result<()> {
         for ((id, stream), tap) in &mut self.taps {
-            let full = self.outlets.as_ref().is_some_and(|outlets| outlets.is_full(*stream));
+            let full = self.full[usize::from(*stream == Stream::Stderr)];
             let wanted = tap.wanted && !full && tap.watch != Some(Watch::Told);
             if wanted == tap.heard {
                 continue;
@@ -201,12 +238,6 @@ impl Outputs {
                 false => epoll.remove(&tap.pipe)?,
             }
             tap.heard = wanted;
-        }
-        if let Some(outlets) = &mut self.outlets {
-            outlets.arm(epoll)?;
-            if self.mode == Output::Inherit && self.taps.is_empty() && outlets.is_empty(Stream::Stderr) {
-                self.outlets = None;
-            }
         }
         Ok(())
     }
@@ -243,6 +274,7 @@ impl Outputs {
             lines.extend(tap.lines.end(stream));
             tap.watch = tap.watch.map(|_| Watch::Over);
         }
+        self.stirred = true;
         let said = self.tails.remove(&id).map(|tail| tail.text()).unwrap_or_default();
         if self.mode != Output::Inherit {
             self.close(id, epoll)?;

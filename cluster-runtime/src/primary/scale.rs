@@ -5,6 +5,7 @@
 //! the end of each step. There is no wish beside that count which could come to differ from it: `fork` makes one more, to
 //! be asked to leave makes one less, to scale makes as many as were asked for.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::slot::{Id, Member};
@@ -54,7 +55,7 @@ impl Fleet {
         for _ in from..workers {
             let generation = self.reloading().unwrap_or_else(|| self.generation());
             let id = self.ids.next();
-            let slot = self.lowest(|_, _| true);
+            let slot = self.lowest(|_| true);
             self.fill(id, Member::unborn(slot, generation, false, now), out);
         }
         let places = (0..self.slots.len()).rev().filter(|slot| self.is_filled(*slot));
@@ -83,15 +84,16 @@ impl Fleet {
 
     /// One more by hand, of the generation in force: nobody is in its slot, not even somebody who leaves.
     pub(super) fn fork(&mut self, id: Id, first: bool, now: Instant, out: &mut Vec<Effect>) {
-        let slot = self.lowest(|fleet, slot| fleet.members.values().all(|member| member.slot != slot));
+        let taken: BTreeSet<_> = self.members.values().map(|member| member.slot).collect();
+        let slot = self.lowest(|slot| !taken.contains(&slot));
         self.fill(id, Member::unborn(slot, self.generation(), first, now), out);
     }
 
     /// The lowest slot that is vacant, and in which there is nothing else against it.
-    fn lowest(&mut self, vacant: impl Fn(&Fleet, usize) -> bool) -> usize {
+    fn lowest(&mut self, vacant: impl Fn(usize) -> bool) -> usize {
         let is_vacant = |slot: &usize| {
             // Where one is coming it would take the place of this one, and is not given what this one is.
-            !self.is_filled(*slot) && !self.reloads.is_coming_to(*slot) && vacant(self, *slot)
+            !self.is_filled(*slot) && !self.reloads.is_coming_to(*slot) && vacant(*slot)
         };
         (0..self.slots.len()).find(is_vacant).unwrap_or_else(|| {
             self.slots.push(Slot::default());

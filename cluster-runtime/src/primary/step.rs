@@ -261,6 +261,9 @@ pub(crate) struct Fleet {
     pub(super) target: usize,
     /// When somebody will be worn who is not yet, as of the last step.
     pub(super) worn_at: Option<Instant>,
+    /// When something is to be done, as of the last step, signs of life apart: nothing of it changes between two steps, and
+    /// there are many turns of the loop.
+    pub(super) due_at: Option<Instant>,
     pub(super) deaths: Deaths,
     pub(super) hearts: Hearts,
     pub(super) reloads: Reloads,
@@ -284,6 +287,7 @@ impl Fleet {
             members: BTreeMap::new(),
             target: 0,
             worn_at: None,
+            due_at: None,
             deaths: Deaths::default(),
             hearts: Hearts::default(),
             reloads: Reloads::default(),
@@ -321,10 +325,15 @@ impl Fleet {
 
     /// The next moment at which [`Input::Tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due_at.into_iter().chain(self.heart_deadline()).min()
+    }
+
+    /// Notes when the next thing is due, so that [`deadline`](Fleet::deadline) need not look at everybody.
+    pub(super) fn look_ahead(&mut self) {
         let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end());
-        let others = others.chain(self.worn_at).chain(self.heart_deadline());
-        self.members.values().filter_map(Member::deadline).chain(others).min()
+        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end()).chain(self.worn_at);
+        self.due_at = self.members.values().filter_map(Member::deadline).chain(others).min();
+        self.look_ahead_at_hearts();
     }
 
     /// Whether the cluster has ended: nobody is left and nobody is to come.
@@ -372,6 +381,7 @@ impl Fleet {
         self.roll(now, &mut out);
         self.recycle(now, &mut out);
         self.count();
+        self.look_ahead();
         out
     }
 

@@ -57,6 +57,9 @@ pub(crate) fn adopt(lines: Vec<SavedLine>, claims: &Claims) {
 pub(crate) fn hear_all(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
     LINES.with_borrow(|lines| {
         let mut open = lines.iter().filter(|(_, line)| line.interest != Interest::Nothing);
-        open.try_for_each(|(id, line)| epoll.add(&line.socket, name(*id), line.interest))
+        open.try_for_each(|(id, line)| {
+            super::stir(*id);
+            epoll.add(&line.socket, name(*id), line.interest)
+        })
     })
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{Connection, Lane, Lanes, Left, Turn};
+use super::{Connection, Lane, Lanes, Left, Turn, place};
 use crate::board::Seen;
 use crate::config::Policy;
 use crate::event::Address;
@@ -70,6 +70,7 @@ impl Lanes {
             lane.pace.look(received);
             // What is on one that is out of the rings is for others anyhow, or for nobody else.
             lane.watched = lane.pace.unread() > 0 && !(lane.full || lane.silent || lane.ended);
+            place(&mut self.giving, id, lane.gives());
             if lane.watched {
                 self.stirred |= lane.pace.is_late();
                 self.watched.push_back((now + until_next_look(now.saturating_duration_since(at)), id));

@@ -100,9 +100,10 @@ impl SavedLanes {
                 watched: false,
                 #[cfg(test)]
                 pretended: None,
+                // Nobody knows.
+                empty: false,
             };
-            lanes.lanes.insert(id, lane);
-            lanes.sort(id);
+            lanes.insert(id, lane);
         }
         for (listener, turn) in self.turns {
             lanes.rings.entry(listener).or_default().robin = RoundRobin::after(turn);

@@ -109,6 +109,8 @@ impl SavedListeners {
             (id, listener)
         });
         let listeners: BTreeMap<_, _> = listeners.collect();
-        Listeners { listeners, keys: self.keys.into_iter().collect(), last: self.last, stirred: true }
+        // The first look tells when the next is due.
+        let (stirred, look_at) = (true, None);
+        Listeners { listeners, keys: self.keys.into_iter().collect(), last: self.last, stirred, look_at }
     }
 }

@@ -61,7 +61,11 @@ impl Outputs {
             let pipe = pipe.take(claims).into();
             let tap = Tap { pipe, lines: Lines::begun_with(begun.0), wanted: true, heard: false, watch };
             self.taps.insert((Id(worker), stream), tap);
+            if let Some(Watch::Ready(_)) = watch {
+                self.ready.insert(Id(worker));
+            }
         }
+        self.stirred = true;
         if let Some(outlets) = &mut self.outlets {
             outlets.go_on(saved.waiting.into_iter().map(|bytes| bytes.0));
         }

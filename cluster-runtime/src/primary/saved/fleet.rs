@@ -318,6 +318,7 @@ impl step::Fleet {
             // Counted anew at each step.
             target: _,
             worn_at: _,
+            due_at: _,
         } = self;
         let slot = |slot: &step::Slot| {
             let step::Slot { holder, refill_at, streak, recycle_at } = slot;
