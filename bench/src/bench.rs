@@ -1,0 +1,117 @@
+//! What all scenarios have: the rounds, in which the servers take turns, and where the values go.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::options::Options;
+use crate::places::Places;
+use crate::progress::Progress;
+use crate::record::Record;
+use crate::running::Running;
+use crate::server::{Make, Server};
+
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) places: Places,
+    pub(crate) record: Record,
+    progress: Progress,
+    /// Those that did not start: they are not tried again.
+    failed: BTreeSet<&'static str>,
+}
+
+impl Bench {
+    pub(crate) fn new(options: Options, places: Places) -> Bench {
+        let record = Record::default();
+        Bench { options, places, record, progress: Progress::new(), failed: BTreeSet::new() }
+    }
+
+    /// Leaves out what is not there, and says how to get it.
+    pub(crate) fn look(&mut self) {
+        let (mut there, knows_policies) = (Vec::new(), self.knows_policies());
+        for server in std::mem::take(&mut self.options.servers) {
+            if let Some(remedy) = server.missing() {
+                self.record
+                    .note(format!("{} is left out, since it is not installed: {remedy}", server.title));
+            } else if server.make == Make::Cluster && server.policy != "round-robin" && !knows_policies {
+                self.record
+                    .note(format!("{} is left out, since this cluster knows no policies", server.title));
+            } else {
+                there.push(server);
+            }
+        }
+        self.options.servers = there;
+    }
+
+    /// A program that takes a policy that there is not looks at none.
+    fn knows_policies(&self) -> bool {
+        let nonsense = Server { policy: "no-such-policy", ..crate::server::ALL[0] };
+        Running::start(&nonsense, &self.places, 1).is_err()
+    }
+
+    /// Those that were asked for, are there, and are fit for a scenario.
+    pub(crate) fn servers(&self, fit: impl Fn(&Server) -> bool) -> Vec<&'static Server> {
+        self.options.servers.iter().copied().filter(|server| fit(server)).collect()
+    }
+
+    /// Each server once in each round, begun by another one in each, so that what else goes on on this machine meets all of
+    /// them alike.
+    pub(crate) fn rounds(
+        &mut self,
+        scenario: &str,
+        servers: &[&'static Server],
+        workers: usize,
+        mut measure: impl FnMut(&mut Bench, &'static Server, &Running) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.turns(scenario, servers, |bench, server| {
+            if bench.failed.contains(server.name) {
+                return Ok(());
+            }
+            match Running::start(server, &bench.places, workers) {
+                Ok(running) => measure(bench, server, &running),
+                Err(error) => {
+                    bench.failed.insert(server.name);
+                    bench.record.note(format!("left out: {error}"));
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    /// The same for whatever takes turns.
+    pub(crate) fn turns<T: Copy + Named>(
+        &mut self,
+        scenario: &str,
+        all: &[T],
+        mut measure: impl FnMut(&mut Bench, T) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let rounds = self.options.rounds;
+        self.progress.begin(scenario, rounds * all.len());
+        for round in 0..rounds {
+            for turn in 0..all.len() {
+                let one = all[(round + turn) % all.len()];
+                self.progress.step(one.name());
+                measure(self, one)?;
+            }
+        }
+        self.progress.clear();
+        Ok(())
+    }
+}
+
+/// What a person is shown while it takes its turn.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for &Server {
+    fn name(&self) -> &str {
+        self.title
+    }
+}
+
+impl Named for &str {
+    fn name(&self) -> &str {
+        self
+    }
+}
