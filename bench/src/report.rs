@@ -32,11 +32,105 @@ static TABLES: &[Table] = &[
     Table {
         scenario: "connection",
         title: "One connection for each request",
-        text: "",
-        of: "server",
+        text: "CPU and requests a second: as many as it can, 16 at a time. Latencies: 1000 a second at random times.",
+        of: "server, 2 workers",
         columns: REQUESTS,
     },
-    Table { scenario: "keep-alive", title: "Kept connections", text: "", of: "server", columns: REQUESTS },
+    Table {
+        scenario: "keep-alive",
+        title: "Kept connections",
+        text: "The same, over connections that stay.",
+        of: "server, 2 workers",
+        columns: REQUESTS,
+    },
+    Table {
+        scenario: "idle",
+        title: "Ten thousand idle connections",
+        text: "Each has asked once and stays. gunicorn is not made for it.",
+        of: "server, 2 workers",
+        columns: &[
+            ("connections", "held", 0),
+            ("memory", "memory MB", 1),
+            ("each", "kB a connection", 2),
+            ("cpu", "CPU ms a second", 2),
+        ],
+    },
+    Table {
+        scenario: "fair",
+        title: "Fast requests among slow ones",
+        text: "Latency of 200 fast requests a second, in ms, beside 10 a second that take 50 ms: that block their thread, or that \
+               await. One connection for each.",
+        of: "server, 4 workers",
+        columns: &[
+            ("block p50", "blocking: p50", 2),
+            ("block p99", "p99", 2),
+            ("block p99.9", "p99.9", 2),
+            ("wait p50", "awaiting: p50", 2),
+            ("wait p99", "p99", 2),
+            ("wait p99.9", "p99.9", 2),
+            ("failed", "failed", 0),
+        ],
+    },
+    Table {
+        scenario: "workers",
+        title: "More workers",
+        text: "CPU µs of a connection with one request, and memory in MB. 128 of Node's processes are not started.",
+        of: "server",
+        columns: &[
+            ("2 cpu", "2 workers: µs", 1),
+            ("8 cpu", "8: µs", 1),
+            ("32 cpu", "32: µs", 1),
+            ("128 cpu", "128: µs", 1),
+            ("2 memory", "2 workers: MB", 1),
+            ("8 memory", "8: MB", 1),
+            ("32 memory", "32: MB", 1),
+            ("128 memory", "128: MB", 1),
+        ],
+    },
+    Table {
+        scenario: "spread",
+        title: "Who gets them",
+        text: "1000 connections, one after the other. All come from one address, so that `sticky` has one place for them.",
+        of: "server, 4 workers",
+        columns: &[
+            ("workers", "workers that answered", 0),
+            ("least", "fewest", 0),
+            ("most", "most", 0),
+            ("unevenness", "most over mean", 3),
+        ],
+    },
+    Table {
+        scenario: "messages",
+        title: "Words",
+        text: "From a worker to the primary: small structs one way, and questions one after the other.",
+        of: "",
+        columns: &[
+            ("a second", "messages a second", 0),
+            ("p50", "question: p50 µs", 1),
+            ("p99", "p99 µs", 1),
+        ],
+    },
+    Table {
+        scenario: "births",
+        title: "Births and deaths",
+        text: "Until a worker listens: from its fork, and from the SIGKILL of the one before it, the median and the longest of 20.",
+        of: "server, 3 workers",
+        columns: &[("fork", "fork: ms", 2), ("kill", "SIGKILL: ms", 2), ("longest", "longest ms", 2)],
+    },
+    Table {
+        scenario: "reload",
+        title: "Reload",
+        text: "From the SIGHUP until the last old worker has gone, in ms; one place after the other.",
+        of: "server",
+        columns: &[("2", "2 workers", 1), ("8", "8 workers", 1)],
+    },
+    Table {
+        scenario: "preload",
+        title: "A preloaded table of 500 MB",
+        text: "Every worker has read all of it.",
+        of: "",
+        columns: &[("memory", "memory MB", 1)],
+    },
 ];
 
 /// All of which something was measured.
@@ -94,8 +188,8 @@ mod tests {
         let text = tables(&record);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "### One connection for each request");
-        assert!(lines[4].starts_with("| actix-web alone | 35.1 | 20000 | – |"), "{text}");
-        assert!(lines[5].starts_with("| Node's cluster | 150.0 | – |"), "{text}");
-        assert_eq!(lines.len(), 7 - 1, "{text}");
+        assert!(lines[6].starts_with("| actix-web alone | 35.1 | 20000 | – |"), "{text}");
+        assert!(lines[7].starts_with("| Node's cluster | 150.0 | – |"), "{text}");
+        assert_eq!(lines.len(), 8, "{text}");
     }
 }

@@ -72,7 +72,12 @@ impl Running {
         Ok(Running { child, lines, log, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port) })
     }
 
-    fn settle(&mut self) -> io::Result<()> {
+    /// Until it answers and is quiet.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or does not answer.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + START;
         while !answers(self.address) {
             if let Some(status) = self.child.try_wait()? {
@@ -130,11 +135,6 @@ impl Running {
                 return Ok(rest.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect());
             }
         }
-    }
-
-    /// Forgets what it has said so far.
-    pub(crate) fn forget(&self) {
-        while self.lines.try_recv().is_ok() {}
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
