@@ -68,13 +68,17 @@ impl Bench {
                 return Ok(());
             }
             match Running::start(server, &bench.places, workers) {
-                Ok(running) => measure(bench, server, &running),
+                Ok(running) => {
+                    if let Err(error) = measure(bench, server, &running) {
+                        bench.record.note(format!("{}, {scenario}: {error}", server.title));
+                    }
+                }
                 Err(error) => {
                     bench.failed.insert(server.name);
                     bench.record.note(format!("left out: {error}"));
-                    Ok(())
                 }
             }
+            Ok(())
         })
     }
 

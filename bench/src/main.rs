@@ -1,7 +1,11 @@
 //! Measures the cluster beside other servers: `cargo run --release -p cluster-bench -- --help`.
 
 mod bench;
+mod chart;
+mod document;
+mod goals;
 mod load;
+mod machine;
 mod options;
 mod places;
 mod process;
@@ -55,7 +59,11 @@ fn measure(options: Options) -> io::Result<()> {
     let mut bench = Bench::new(options, places);
     bench.look();
     scenarios::run(&mut bench)?;
-    print!("{}", report::tables(&bench.record));
+    let measured = report::all(&bench);
+    print!("{measured}");
+    if bench.options.write {
+        document::write(&bench.places.root().join("docs"), &measured, &bench.record)?;
+    }
     Ok(())
 }
 

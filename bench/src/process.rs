@@ -65,15 +65,20 @@ pub(crate) fn processor(root: i32) -> Duration {
 
 /// In bytes; what several have together is counted once, in parts.
 pub(crate) fn memory(root: i32) -> u64 {
-    tree(root).into_iter().map(pss).sum()
+    tree(root).into_iter().map(|pid| rollup(pid, &["Pss:"])).sum()
+}
+
+/// What one process shares with no other, in bytes.
+pub(crate) fn private(pid: i32) -> u64 {
+    rollup(pid, &["Private_Clean:", "Private_Dirty:"])
 }
 
 /// None of one that has ended.
-pub(crate) fn pss(pid: i32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+fn rollup(pid: i32, fields: &[&str]) -> u64 {
+    let all = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let wanted = all.lines().filter_map(|line| fields.iter().find_map(|field| line.strip_prefix(field)));
+    let kilobytes = wanted.filter_map(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.sum::<u64>() * 1024
 }
 
 #[cfg(test)]

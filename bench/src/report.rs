@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::bench::Bench;
 use crate::record::Record;
-use crate::server;
+use crate::{goals, machine, server};
 
 /// One table: a scenario, and what of it is shown.
 struct Table {
@@ -53,6 +54,7 @@ static TABLES: &[Table] = &[
             ("memory", "memory MB", 1),
             ("each", "kB a connection", 2),
             ("cpu", "CPU ms a second", 2),
+            ("primary", "the primary's kB for them", 0),
         ],
     },
     Table {
@@ -132,6 +134,23 @@ static TABLES: &[Table] = &[
         columns: &[("memory", "memory MB", 1)],
     },
 ];
+
+/// On what it was measured and how, the goals, the tables, and what was left out.
+pub(crate) fn all(bench: &Bench) -> String {
+    let options = &bench.options;
+    let mut text = machine::describe(&bench.places, &options.servers);
+    let _ = writeln!(
+        text,
+        "- the median of {} rounds, each load {:?} long, {} connections at a time\n",
+        options.rounds, options.time, options.connections
+    );
+    text += &goals::markdown(&bench.record);
+    text += &tables(&bench.record);
+    for note in &bench.record.notes {
+        let _ = writeln!(text, "- {note}");
+    }
+    text
+}
 
 /// All of which something was measured.
 pub(crate) fn tables(record: &Record) -> String {

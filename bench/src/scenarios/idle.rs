@@ -5,7 +5,9 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use crate::bench::Bench;
+use crate::process::private;
 use crate::response::read;
+use crate::server::Make;
 
 pub(crate) fn run(bench: &mut Bench) -> io::Result<()> {
     let servers = bench.servers(|server| server.holds_idle());
@@ -14,7 +16,8 @@ pub(crate) fn run(bench: &mut Bench) -> io::Result<()> {
     let count = wanted.min(bench.places.open_files / 2 - 500);
     let workers = bench.options.workers;
     bench.rounds("idle", &servers, workers, |bench, server, running| {
-        let before = running.memory();
+        let primary = || (server.make == Make::Cluster).then(|| private(running.pid()));
+        let (before, first) = (running.memory(), primary());
         let held = (0..count).map(|_| hold(running.address)).collect::<io::Result<Vec<TcpStream>>>();
         let held = match held {
             Ok(held) => held,
@@ -25,7 +28,7 @@ pub(crate) fn run(bench: &mut Bench) -> io::Result<()> {
         };
         // What the last of them left to do.
         std::thread::sleep(Duration::from_millis(200));
-        let memory = running.memory();
+        let (memory, last) = (running.memory(), primary());
         let start = running.processor();
         std::thread::sleep(bench.options.time);
         let took = running.processor() - start;
@@ -35,6 +38,9 @@ pub(crate) fn run(bench: &mut Bench) -> io::Result<()> {
         add("memory", memory as f64 / 1e6);
         add("each", memory.saturating_sub(before) as f64 / 1024.0 / held.len() as f64);
         add("cpu", took.as_secs_f64() * 1e3 / bench.options.time.as_secs_f64());
+        if let (Some(first), Some(last)) = (first, last) {
+            add("primary", last.saturating_sub(first) as f64 / 1024.0);
+        }
         Ok(())
     })
 }
