@@ -42,6 +42,7 @@ pub(crate) enum Value {
     Spawn(Spawn),
     Output(Output),
     Restart(Restart),
+    Policy(Policy),
     Overload(Overload),
     Millis(u64),
     Secs(u64),
@@ -74,6 +75,16 @@ pub(crate) enum Restart {
 
 /// Its variants are named as the runtime's are.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Policy {
+    RoundRobin,
+    LeastConnections,
+    Sticky,
+    Shared,
+    ReusePort,
+}
+
+/// Its variants are named as the runtime's are.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Overload {
     Wait,
     Refuse,
@@ -87,6 +98,7 @@ enum Takes {
     Spawn,
     Output,
     Restart,
+    Policy,
     Overload,
     Duration,
     DurationOrOff,
@@ -128,6 +140,7 @@ const ARGUMENTS: &[(&str, Takes, &str)] = &[
     ("max_age", Takes::Duration, "\"24h\""),
     ("max_connections", COUNT, "10000"),
     ("max_surge", COUNT, "2"),
+    ("policy", Takes::Policy, "\"least-connections\""),
     ("overload", Takes::Overload, "\"refuse\""),
     ("listen", Takes::Addresses, "[\"127.0.0.1:8000\"]"),
     ("preload", Takes::Function, "warm_up"),
@@ -373,6 +386,16 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
+            (Takes::Policy, Lit::Str(text)) => {
+                let choices = [
+                    ("round-robin", Value::Policy(Policy::RoundRobin)),
+                    ("least-connections", Value::Policy(Policy::LeastConnections)),
+                    ("sticky", Value::Policy(Policy::Sticky)),
+                    ("shared", Value::Policy(Policy::Shared)),
+                    ("reuseport", Value::Policy(Policy::ReusePort)),
+                ];
+                choice(name, text, &choices, "")
+            }
             (Takes::Overload, Lit::Str(text)) => {
                 let choices = [
                     ("wait", Value::Overload(Overload::Wait)),
@@ -388,7 +411,12 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime | Takes::Spawn | Takes::Output | Takes::Restart | Takes::Overload => "a string",
+            Takes::Runtime
+            | Takes::Spawn
+            | Takes::Output
+            | Takes::Restart
+            | Takes::Policy
+            | Takes::Overload => "a string",
             Takes::Text => "a string that is not empty and has no NUL",
             Takes::Texts => "a list of strings without NULs",
             Takes::Variables => "a list of variables",

@@ -147,6 +147,7 @@ fn near_misses() {
         ("max_restart", "max_restarts"),
         ("start_timeout", "startup_timeout"),
         ("drain_time", "drain_timeout"),
+        ("polcy", "policy"),
         ("overlaod", "overload"),
         ("flavor", "runtime"),
         ("worker_threads", "threads"),
@@ -154,7 +155,7 @@ fn near_misses() {
         let message = error(&format!("{slip} = 1"));
         assert!(message.contains(&format!("did you mean `{meant}`?")), "{message}");
     }
-    for strange in ["policy", "uid", "telemetry_interval", "colour", "x"] {
+    for strange in ["nice", "uid", "telemetry_interval", "colour", "x"] {
         let message = error(&format!("{strange} = 1"));
         assert!(!message.contains("did you mean"), "{message}");
         assert!(message.contains("the arguments are `workers`, `threads`, "), "{message}");

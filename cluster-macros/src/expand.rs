@@ -194,6 +194,10 @@ impl Value {
                 let restart = Ident::new(&format!("{restart:?}"), span);
                 quote_spanned!(span=> #cluster::Restart::#restart)
             }
+            Value::Policy(policy) => {
+                let policy = Ident::new(&format!("{policy:?}"), span);
+                quote_spanned!(span=> #cluster::Policy::#policy)
+            }
             Value::Overload(overload) => {
                 let overload = Ident::new(&format!("{overload:?}"), span);
                 quote_spanned!(span=> #cluster::Overload::#overload)

@@ -50,7 +50,7 @@ fn every_argument() {
         user = "nobody", group = "nogroup", restart = "on-failure", max_restarts = 0,
         restart_window = "1m", startup_timeout = "1h", drain_timeout = "250ms", max_connections = 10_000usize,
         heartbeat_timeout = "off", pre_drain = "5s", max_requests = 100_000, max_memory = "512MB", max_age = "24h",
-        max_surge = 2, overload = "refuse", listen = ["127.0.0.1:8000", "unix:/run/app.sock"],
+        max_surge = 2, policy = "sticky", overload = "refuse", listen = ["127.0.0.1:8000", "unix:/run/app.sock"],
         preload = cache::warm_up, primary = setup, swap = false, on_fork = forked, on_online = online,
         on_listening = <Log as Listen>::listening, on_message = message::<Hello>, on_message_with = received,
         on_ask = answer, on_disconnect = disconnected, on_output = printed,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::alone;
-use crate::config::{BadSetting, Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
+use crate::config::{BadSetting, Output, Overload, Policy, Restart, Runtime, Settings, Spawn, Workers};
 use crate::end::End;
 use crate::event::{Address, Exit};
 use crate::fit::{check_settings, could_take_over, fit};
@@ -246,6 +246,15 @@ impl Cluster {
     /// server's own limit: 25 600 with actix. `CLUSTER_MAX_CONNECTIONS` overrides it.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = Some(connections);
+        self
+    }
+
+    /// Which worker gets the next connection: [`Policy::RoundRobin`] where nothing is said. The primary picks, but for
+    /// [`Policy::Shared`] and [`Policy::ReusePort`]. `CLUSTER_POLICY` overrides it.
+    ///
+    /// Node: `cluster.schedulingPolicy`, and `NODE_CLUSTER_SCHED_POLICY`.
+    pub fn policy(mut self, policy: Policy) -> Cluster {
+        self.settings.policy = policy;
         self
     }
 

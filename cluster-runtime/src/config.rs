@@ -84,6 +84,24 @@ pub enum Restart {
     Never,
 }
 
+/// Which worker gets the next connection. docs/policies.md tells when to take which.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Each in turn, whoever is ready. Node: `SCHED_RR`.
+    #[default]
+    RoundRobin,
+    /// Whoever has the fewest connections open.
+    LeastConnections,
+    /// The same client address, the same slot, as long as that one is ready; a replacement keeps its predecessor's clients.
+    Sticky,
+    /// Workers accept by themselves, from the primary's listening socket. Node: `SCHED_NONE`.
+    Shared,
+    /// Workers accept by themselves, each place from a listening socket of its own; the kernel chooses. Unix sockets are as in
+    /// `Shared`.
+    ReusePort,
+}
+
 /// What becomes of a client that connects while each worker that is up has as many connections as it may.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -122,6 +140,7 @@ pub struct Settings {
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_surge: usize,
+    pub(crate) policy: Policy,
     pub(crate) overload: Overload,
     /// As it was written.
     pub(crate) listen: Vec<String>,
@@ -152,6 +171,7 @@ impl Default for Settings {
             max_age: None,
             max_connections: None,
             max_surge: 1,
+            policy: Policy::RoundRobin,
             overload: Overload::Wait,
             listen: Vec::new(),
             addresses: Vec::new(),
@@ -268,6 +288,20 @@ impl Settings {
         }
         if let Some(v) = one("CLUSTER_MAX_SURGE") {
             self.max_surge = v.number("a number from 1 on", 1)?;
+        }
+        if let Some(v) = one("CLUSTER_POLICY") {
+            self.policy = match v.value.as_str() {
+                "round-robin" => Policy::RoundRobin,
+                "least-connections" => Policy::LeastConnections,
+                "sticky" => Policy::Sticky,
+                "shared" => Policy::Shared,
+                "reuseport" => Policy::ReusePort,
+                _ => {
+                    return Err(v.bad(
+                        "\"round-robin\", \"least-connections\", \"sticky\", \"shared\" or \"reuseport\"",
+                    ));
+                }
+            };
         }
         if let Some(v) = one("CLUSTER_OVERLOAD") {
             self.overload = match v.value.as_str() {

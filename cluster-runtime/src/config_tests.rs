@@ -32,6 +32,8 @@ fn the_environment_overrides_each_scalar() {
     assert_eq!(with("CLUSTER_MAX_AGE", "24h").unwrap().max_age, Some(Duration::from_secs(86_400)));
     assert_eq!(with("CLUSTER_MAX_CONNECTIONS", "9").unwrap().max_connections, Some(9));
     assert_eq!(with("CLUSTER_MAX_SURGE", "3").unwrap().max_surge, 3);
+    assert_eq!(with("CLUSTER_POLICY", "least-connections").unwrap().policy, Policy::LeastConnections);
+    assert_eq!(with("CLUSTER_POLICY", "reuseport").unwrap().policy, Policy::ReusePort);
     assert_eq!(with("CLUSTER_OVERLOAD", "refuse").unwrap().overload, Overload::Refuse);
     assert_eq!(with("CLUSTER_OVERLOAD", "wait").unwrap().overload, Overload::Wait);
 }
@@ -62,6 +64,7 @@ fn a_bad_value_says_which_what_and_what_it_takes() {
         ("CLUSTER_MAX_AGE", "0s"),
         ("CLUSTER_MAX_CONNECTIONS", "0"),
         ("CLUSTER_MAX_SURGE", "0"),
+        ("CLUSTER_POLICY", "random"),
         ("CLUSTER_OVERLOAD", "drop"),
     ] {
         assert!(with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");

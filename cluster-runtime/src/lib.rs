@@ -96,7 +96,7 @@
 //!
 //! At start, over attribute and builder: `CLUSTER_WORKERS`, `CLUSTER_THREADS`, `CLUSTER_RUNTIME`, `CLUSTER_SPAWN`, `CLUSTER_CWD`,
 //! `CLUSTER_OUTPUT`, `CLUSTER_USER`, `CLUSTER_GROUP`, `CLUSTER_RESTART`, `CLUSTER_MAX_RESTARTS`, `CLUSTER_RESTART_WINDOW`,
-//! `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`, `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`, `CLUSTER_OVERLOAD`. A
+//! `CLUSTER_STARTUP_TIMEOUT`, `CLUSTER_DRAIN_TIMEOUT`, `CLUSTER_MAX_CONNECTIONS`, `CLUSTER_MAX_SURGE`, `CLUSTER_POLICY`, `CLUSTER_OVERLOAD`. A
 //! value that can't be read ends the program before anything starts.
 //!
 //! `CLUSTER_WORKERS=0` runs the body in the process that was started, unclustered, for debuggers and profilers: it
@@ -209,7 +209,7 @@ mod upgrade;
 mod worker;
 
 pub use self::cluster::{Cluster, Preloaded, Role};
-pub use self::config::{Output, Overload, Restart, Runtime, Settings, Spawn, Workers};
+pub use self::config::{Output, Overload, Policy, Restart, Runtime, Settings, Spawn, Workers};
 pub use self::end::End;
 pub use self::error::{AskError, RelayError, SendError, SendWithError};
 pub use self::event::{Address, Exit, Reason, Signal, State};

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::{Overload, Restart, Settings};
+use crate::config::{Overload, Policy, Restart, Settings};
 
 /// Set when a cluster starts, in one thread, and with its children from then on.
 static IN_FORCE: Mutex<Option<Settings>> = Mutex::new(None);
@@ -21,8 +21,10 @@ pub fn settings() -> Settings {
 impl Settings {
     /// Those that matter while the cluster runs.
     pub(crate) fn in_a_line(&self) -> String {
-        let Settings { threads, spawn, output, restart, overload, .. } = self;
-        let words = format!("spawn {spawn:?}, output {output:?}, restart {restart:?}, overload {overload:?}");
+        let Settings { threads, spawn, output, restart, policy, overload, .. } = self;
+        let words = format!(
+            "spawn {spawn:?}, output {output:?}, restart {restart:?}, policy {policy:?}, overload {overload:?}"
+        );
         format!(
             "{} workers, {threads} threads each, {}, startup_timeout {:?}, drain_timeout {:?}, max_surge {}",
             self.workers.count(),
@@ -91,6 +93,11 @@ impl Settings {
     /// See [`Cluster::max_connections`](crate::Cluster::max_connections); `None` is the server's own.
     pub fn max_connections(&self) -> Option<usize> {
         self.max_connections
+    }
+
+    /// See [`Cluster::policy`](crate::Cluster::policy).
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// See [`Cluster::overload`](crate::Cluster::overload).

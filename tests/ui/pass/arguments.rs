@@ -28,6 +28,7 @@ mod all {
         max_memory = "512MB",
         max_age = "24h",
         max_surge = 2,
+        policy = "least-connections",
         overload = "refuse",
         listen = ["127.0.0.1:0", "[::]:80", "unix:/run/app.sock", "udp:0.0.0.0:53"],
         preload = warm_up,
