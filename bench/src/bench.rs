@@ -8,7 +8,7 @@ use crate::places::Places;
 use crate::progress::Progress;
 use crate::record::Record;
 use crate::running::Running;
-use crate::server::{Make, Server};
+use crate::server::Server;
 
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -28,25 +28,16 @@ impl Bench {
 
     /// Leaves out what is not there, and says how to get it.
     pub(crate) fn look(&mut self) {
-        let (mut there, knows_policies) = (Vec::new(), self.knows_policies());
+        let mut there = Vec::new();
         for server in std::mem::take(&mut self.options.servers) {
             if let Some(remedy) = server.missing() {
                 self.record
                     .note(format!("{} is left out, since it is not installed: {remedy}", server.title));
-            } else if server.make == Make::Cluster && server.policy != "round-robin" && !knows_policies {
-                self.record
-                    .note(format!("{} is left out, since this cluster knows no policies", server.title));
             } else {
                 there.push(server);
             }
         }
         self.options.servers = there;
-    }
-
-    /// A program that takes a policy that there is not looks at none.
-    fn knows_policies(&self) -> bool {
-        let nonsense = Server { policy: "no-such-policy", ..crate::server::ALL[0] };
-        Running::start(&nonsense, &self.places, 1).is_err()
     }
 
     /// Those that were asked for, are there, and are fit for a scenario.
@@ -94,7 +85,7 @@ impl Bench {
         for round in 0..rounds {
             for turn in 0..all.len() {
                 let one = all[(round + turn) % all.len()];
-                self.progress.step(one.name());
+                self.progress.step(one.shown());
                 measure(self, one)?;
             }
         }
@@ -105,17 +96,17 @@ impl Bench {
 
 /// What a person is shown while it takes its turn.
 pub(crate) trait Named {
-    fn name(&self) -> &str;
+    fn shown(&self) -> &str;
 }
 
 impl Named for &Server {
-    fn name(&self) -> &str {
+    fn shown(&self) -> &str {
         self.title
     }
 }
 
 impl Named for &str {
-    fn name(&self) -> &str {
+    fn shown(&self) -> &str {
         self
     }
 }

@@ -295,3 +295,84 @@ impl Client<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
+
+    use super::*;
+    use crate::schedule::even;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
+
+    fn listen() -> (TcpListener, SocketAddrV4) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        match listener.local_addr().unwrap() {
+            SocketAddr::V4(address) => (listener, address),
+            SocketAddr::V6(address) => panic!("{address}"),
+        }
+    }
+
+    /// Answers each request on one connection; the first after so long.
+    fn serve(listener: &TcpListener, stall: Duration, requests: usize) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut got = Vec::new();
+        for n in 0..requests {
+            while !got.windows(4).any(|four| four == b"\r\n\r\n") {
+                let mut piece = [0; 1024];
+                let length = stream.read(&mut piece).unwrap();
+                assert!(length > 0, "the client has left");
+                got.extend_from_slice(&piece[..length]);
+            }
+            got.clear();
+            if n == 0 {
+                thread::sleep(stall);
+            }
+            stream.write_all(ANSWER).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_that_had_to_wait_for_its_turn_took_as_long_as_it_waited() {
+        const STALL: Duration = Duration::from_millis(200);
+        let (listener, address) = listen();
+        let server = thread::spawn(move || serve(&listener, STALL, 10));
+        // One every 10 ms, on one connection: the first stalls all the others, which are sent when it is through.
+        let due = even(0, 100.0, Duration::from_millis(100));
+        let (paths, pace) = (["/".to_owned()], Pace::Due(&due));
+        let outcome = run(&Load { address, paths: &paths, connections: 1, keep_alive: true, pace }).unwrap();
+        server.join().unwrap();
+        assert_eq!((outcome.answered(), outcome.failed), (10, 0));
+        // Sent and answered at once, but due 90 ms after the first: so late is the last. Never less, however slow this machine is.
+        let shortest = outcome.latencies[0][0];
+        assert!(u128::from(shortest) >= (STALL - Duration::from_millis(90)).as_micros(), "{shortest} µs");
+    }
+
+    #[test]
+    fn a_connection_for_each_request_ends_with_its_answer() {
+        let (listener, address) = listen();
+        let server = thread::spawn(move || {
+            for _ in 0..3 {
+                serve(&listener, Duration::ZERO, 1);
+            }
+        });
+        let due = even(0, 1000.0, Duration::from_millis(3));
+        let (paths, pace) = (["/".to_owned()], Pace::Due(&due));
+        let outcome = run(&Load { address, paths: &paths, connections: 3, keep_alive: false, pace }).unwrap();
+        server.join().unwrap();
+        assert_eq!((outcome.answered(), outcome.failed), (3, 0));
+        assert_eq!(outcome.bodies.get(&b"yes"[..]), Some(&3));
+    }
+
+    #[test]
+    fn nobody_there_is_a_failure_and_no_error() {
+        let (listener, address) = listen();
+        drop(listener);
+        let due = even(0, 1000.0, Duration::from_millis(5));
+        let (paths, pace) = (["/".to_owned()], Pace::Due(&due));
+        let outcome = run(&Load { address, paths: &paths, connections: 2, keep_alive: true, pace }).unwrap();
+        assert_eq!((outcome.answered(), outcome.failed), (0, 5));
+    }
+}

@@ -23,9 +23,19 @@ impl Record {
 
     /// The median of the rounds.
     pub(crate) fn get(&self, scenario: &str, row: &str, column: &str) -> Option<f64> {
+        median(self.of(scenario, row, column)?)
+    }
+
+    /// One over another: the median of each round's own quotient, since what else went on in a round met both.
+    pub(crate) fn over(&self, scenario: &str, row: &str, other: &str, column: &str) -> Option<f64> {
+        let (ones, others) = (self.of(scenario, row, column)?, self.of(scenario, other, column)?);
+        median(&ones.iter().zip(others).map(|(one, other)| one / other).collect::<Vec<f64>>())
+    }
+
+    fn of(&self, scenario: &str, row: &str, column: &str) -> Option<&[f64]> {
         let mut all = self.values.iter();
         let (_, values) = all.find(|((s, r, c), _)| s == scenario && r == row && *c == column)?;
-        median(values)
+        Some(values)
     }
 
     /// The rows of a scenario: servers in their order, then others in that of their names.
@@ -58,6 +68,12 @@ mod tests {
         }
         assert_eq!(record.get("connection", "actix", "cpu"), Some(3.0));
         assert_eq!(record.get("connection", "node", "cpu"), None);
+        assert_eq!(record.over("connection", "actix", "node", "cpu"), None);
+        // In the second round everything was slow.
+        for value in [1.0, 50.0, 1.0] {
+            record.add("connection", "node", "cpu", value);
+        }
+        assert_eq!(record.over("connection", "actix", "node", "cpu"), Some(2.0));
         assert_eq!((record.rows("connection"), record.rows("idle")), (vec!["actix"], vec![]));
     }
 }

@@ -33,22 +33,22 @@ static TABLES: &[Table] = &[
     Table {
         scenario: "connection",
         title: "One connection for each request",
-        text: "CPU and requests a second: as many as it can, 16 at a time. Latencies: 1000 a second at random times.",
-        of: "server, 2 workers",
+        text: "CPU and requests a second: as many as it answers. Latencies: of 1000 a second at random times.",
+        of: "server",
         columns: REQUESTS,
     },
     Table {
         scenario: "keep-alive",
         title: "Kept connections",
         text: "The same, over connections that stay.",
-        of: "server, 2 workers",
+        of: "server",
         columns: REQUESTS,
     },
     Table {
         scenario: "idle",
         title: "Ten thousand idle connections",
         text: "Each has asked once and stays. gunicorn is not made for it.",
-        of: "server, 2 workers",
+        of: "server",
         columns: &[
             ("connections", "held", 0),
             ("memory", "memory MB", 1),
@@ -141,8 +141,8 @@ pub(crate) fn all(bench: &Bench) -> String {
     let mut text = machine::describe(&bench.places, &options.servers);
     let _ = writeln!(
         text,
-        "- the median of {} rounds, each load {:?} long, {} connections at a time\n",
-        options.rounds, options.time, options.connections
+        "- the median of {} rounds, each load {:?} long, {} connections at a time, {} workers where nothing else is said\n",
+        options.rounds, options.time, options.connections, options.workers
     );
     text += &goals::markdown(&bench.record);
     text += &tables(&bench.record);
@@ -209,6 +209,6 @@ mod tests {
         assert_eq!(lines[0], "### One connection for each request");
         assert!(lines[6].starts_with("| actix-web alone | 35.1 | 20000 | – |"), "{text}");
         assert!(lines[7].starts_with("| Node's cluster | 150.0 | – |"), "{text}");
-        assert_eq!(lines.len(), 8, "{text}");
+        assert_eq!(lines.len(), 9, "{text}");
     }
 }

@@ -14,8 +14,10 @@ use std::io;
 
 use crate::bench::Bench;
 
+type Scenario = fn(&mut Bench) -> io::Result<()>;
+
 /// In this order.
-static ALL: [(&str, fn(&mut Bench) -> io::Result<()>); 10] = [
+static ALL: [(&str, Scenario); 10] = [
     ("connection", requests::connection),
     ("keep-alive", requests::keep_alive),
     ("idle", idle::run),

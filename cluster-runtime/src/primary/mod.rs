@@ -59,7 +59,7 @@ mod outlet;
 pub(crate) mod output;
 mod own;
 pub(crate) mod parts;
-mod pick;
+pub(crate) mod pick;
 mod recycle;
 mod relay;
 mod reload;
