@@ -59,8 +59,7 @@ fn bound(goal: &Goal) -> String {
 
 fn goals(record: &Record) -> Vec<Goal> {
     let get = |scenario, row, column| record.get(scenario, row, column);
-    let over =
-        |scenario, row, other, column| Some(get(scenario, row, column)? / get(scenario, other, column)?);
+    let over = |scenario, row, other, column| record.over(scenario, row, other, column);
     let mut goals = Vec::new();
     let mut goal = |text: String, bound, digits, measured| goals.push(Goal { text, bound, digits, measured });
 
