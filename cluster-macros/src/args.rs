@@ -43,6 +43,8 @@ pub(crate) enum Value {
     Output(Output),
     Restart(Restart),
     Policy(Policy),
+    /// A function that picks.
+    OwnPolicy(syn::ExprPath),
     Overload(Overload),
     Millis(u64),
     Secs(u64),
@@ -341,6 +343,9 @@ impl Takes {
             Expr::Path(path) if matches!(self, Takes::Function) => {
                 return Some(Ok(Value::Function(path.clone())));
             }
+            Expr::Path(path) if matches!(self, Takes::Policy) => {
+                return Some(Ok(Value::OwnPolicy(path.clone())));
+            }
             _ => return None,
         };
         Some(match (self, lit) {
@@ -411,12 +416,8 @@ impl Takes {
         match self {
             Takes::Workers => "\"cpus\" or a number",
             Takes::Number { .. } => "a number",
-            Takes::Runtime
-            | Takes::Spawn
-            | Takes::Output
-            | Takes::Restart
-            | Takes::Policy
-            | Takes::Overload => "a string",
+            Takes::Runtime | Takes::Spawn | Takes::Output | Takes::Restart | Takes::Overload => "a string",
+            Takes::Policy => "a string, or the path of a function",
             Takes::Text => "a string that is not empty and has no NUL",
             Takes::Texts => "a list of strings without NULs",
             Takes::Variables => "a list of variables",

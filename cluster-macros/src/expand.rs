@@ -198,6 +198,7 @@ impl Value {
                 let policy = Ident::new(&format!("{policy:?}"), span);
                 quote_spanned!(span=> #cluster::Policy::#policy)
             }
+            Value::OwnPolicy(path) => quote_spanned!(span=> #cluster::Policy::Own(#path)),
             Value::Overload(overload) => {
                 let overload = Ident::new(&format!("{overload:?}"), span);
                 quote_spanned!(span=> #cluster::Overload::#overload)

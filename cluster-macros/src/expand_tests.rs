@@ -66,6 +66,18 @@ fn every_argument() {
     ));
 }
 
+/// Mutation: take a path for the name of a policy.
+#[test]
+fn a_policy_of_ones_own_is_the_path_of_a_function() {
+    let page = page(
+        quote!(policy = own::pick),
+        quote!(
+            async fn main() {}
+        ),
+    );
+    assert!(page.contains(".policy(::cluster::Policy::Own(own::pick))"), "{page}");
+}
+
 #[test]
 fn without_a_runtime() {
     assert_snapshot!(page(

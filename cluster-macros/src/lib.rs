@@ -71,7 +71,7 @@ mod values;
 /// | `output` | `"inherit"`, `"tagged"`, `"captured"`, `"null"` | where what they print goes: where the primary's goes; there as well, line by line and each with its worker's slot and pid; to `on_output` and nowhere else; nowhere | `"inherit"` | `CLUSTER_OUTPUT` |
 /// | `user`, `group` | a string: a name, or a number | who they are from their birth on, before any code of the body; the primary stays who it is | who the primary is | `CLUSTER_USER`, `CLUSTER_GROUP` |
 /// | `max_connections` | a number from 1 | connections open at once, in each worker process; more go to other workers, or else see `overload` | the server's own: 25 600 with actix | `CLUSTER_MAX_CONNECTIONS` |
-/// | `policy` | `"round-robin"`, `"least-connections"`, `"sticky"`, `"shared"`, `"reuseport"` | which worker gets the next connection: each in turn; who has the fewest open; the same client address to the same slot; whoever accepts it first, from one listening socket or each slot from its own | `"round-robin"` | `CLUSTER_POLICY` |
+/// | `policy` | `"round-robin"`, `"least-connections"`, `"sticky"`, `"shared"`, `"reuseport"`, or a function `fn(&cluster::Choice) -> Option<usize>` | which worker gets the next connection: each in turn; who has the fewest open; the same client address to the same slot; whoever accepts it first, from one listening socket or each slot from its own | `"round-robin"` | `CLUSTER_POLICY` |
 /// | `overload` | `"wait"`, `"refuse"` | clients that connect while every worker is full: they wait in the listen backlog, or are closed at once | `"wait"` | `CLUSTER_OVERLOAD` |
 ///
 /// ## Where

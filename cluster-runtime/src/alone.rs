@@ -10,6 +10,7 @@ use crate::cluster::{Role, Setup, broken};
 use crate::config::Settings;
 use crate::error::{AskError, SendError};
 use crate::ipc::channel::{Encoded, Reply};
+use crate::load::Load;
 use crate::primary::Preloads;
 use crate::primary::callback::Primary;
 use crate::primary::desk::{self, Alone, Answered, Worker};
@@ -22,7 +23,11 @@ thread_local! {
 }
 
 /// How the primary's code, in this very process, reaches the worker.
-const ALONE: Alone = Alone { deliver: worker::deliver_here, ask: ask_here };
+const ALONE: Alone = Alone { deliver: worker::deliver_here, ask: ask_here, load: load_here };
+
+fn load_here() -> Load {
+    worker::worker().load()
+}
 
 /// There is no loop to look at a deadline and to run the callback: a thread does, for each question.
 fn ask_here(question: Vec<u8>, within: Duration, answered: Answered) {

@@ -92,6 +92,6 @@ impl Turns {
 
     /// Who is next.
     pub fn pick(&mut self) -> Option<usize> {
-        self.robin.pick(&self.ready)
+        self.robin.pick(&self.ready, |_| false)
     }
 }

@@ -392,10 +392,10 @@ impl Cluster {
         }
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let settings = settings.with_environment(variable).inspect(settings::put_in_force);
-        if let Some((birth, channel)) = born {
+        if let Some(born) = born {
             // As after a fork: what the callbacks hold is the primary's.
             std::mem::forget((callbacks, setup));
-            return be_fresh(birth, channel, settings, preloads);
+            return be_fresh(born, settings, preloads);
         }
         if let Some(asked) = asked {
             let found = could_take_over(settings, &asked);
@@ -434,7 +434,7 @@ impl Debug for Cluster {
 }
 
 /// A state, a worker's birth or a question, with what belongs to it: one of them at most.
-type Found = (Option<Handed>, Option<(Birth, OwnedFd)>, Option<check::Asked>);
+type Found = (Option<Handed>, Option<birth::Taken>, Option<check::Asked>);
 
 /// What this process is, as it was left for it. The state first: who has one is a primary, and nobody's child. Among what it was
 /// left is what its workers have sent, where a birth or a question could be forged, or the end of whoever asked.
@@ -520,7 +520,7 @@ fn be_forked(
     credentials: Option<Credentials>,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> Role {
-    let Newborn { id, slot, generation, channel, primary, fork, output } = newborn;
+    let Newborn { id, slot, generation, channel, board, primary, fork, output } = newborn;
     // Its output first, so that it is there that it says what else went wrong; its user before it asks to be told of the
     // primary's death, which the kernel forgets when the user changes.
     let begun = output
@@ -535,7 +535,8 @@ fn be_forked(
                 .map_err(|error| io::Error::new(error.kind(), format!("{}{error}", settings.told_user())))
         })
         .and_then(|()| {
-            worker::begin(worker::Birth { id, slot, generation, primary }, channel, settings, unblock)
+            let birth = worker::Birth { id, slot, generation, primary };
+            worker::begin(birth, channel, board, settings, unblock)
         });
     begun.map_or_else(|error| stillborn(id, &error), Role::Worker)
 }
@@ -543,8 +544,7 @@ fn be_forked(
 /// In the fresh image of a worker by exec, which was given all that at its exec. The settings are its own: of its own
 /// environment and of what its `main` said.
 fn be_fresh(
-    birth: Birth,
-    channel: OwnedFd,
+    (birth, channel, board): birth::Taken,
     settings: Result<Settings, BadSetting>,
     preloads: Option<Preloads>,
 ) -> Role {
@@ -552,7 +552,7 @@ fn be_fresh(
     let begun = settings.map_err(io::Error::other).and_then(|settings| {
         process::set_name(&name)?;
         let birth = worker::Birth { id, slot, generation, primary };
-        let worker = worker::begin(birth, channel, settings, signal::release)?;
+        let worker = worker::begin(birth, channel, board, settings, signal::release)?;
         let preloaded = preloads.map_or(Ok(()), |preloads| preloads()());
         preloaded.map_err(|error| io::Error::other(format!("preload failed: {error}")))?;
         Ok(worker)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::event::Address;
 use crate::fork::Fork;
+use crate::policy::Choice;
 
 /// How many workers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -85,16 +86,37 @@ pub enum Restart {
 }
 
 /// Which worker gets the next connection. docs/policies.md tells when to take which.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Each in turn, whoever is ready. Node: `SCHED_RR`.
+    /// Each in turn, whoever is ready. One that is busy is passed over while another is not, and what it has not read within
+    /// some milliseconds is given to others. Node: `SCHED_RR`.
     #[default]
     RoundRobin,
-    /// Whoever has the fewest connections open.
+    /// Whoever has the fewest connections open; of several, each in turn. Otherwise as `RoundRobin`.
     LeastConnections,
-    /// The same client address, the same slot, as long as that one is ready; a replacement keeps its predecessor's clients.
+    /// The same client address, the same slot, as long as that one is ready; a replacement keeps its predecessor's clients. By the
+    /// address that connects alone: what a proxy says of its client (`X-Forwarded-For`) is not looked at. A client of a Unix
+    /// socket has none, and goes by turns.
     Sticky,
+    /// What this function says: a [candidate](Choice::candidates)'s slot. `None` is by turns, and so is a slot that no
+    /// candidate has.
+    ///
+    /// It is called in the primary, on its only thread, once for each connection, and nobody else is served meanwhile: it is to take
+    /// microseconds. If it panics, that connection goes by turns. It can't be named by `CLUSTER_POLICY`. In the attribute:
+    /// `policy = path::to::function`.
+    ///
+    /// ```no_run
+    /// /// The clients of one network have two places of their own.
+    /// fn by_network(choice: &cluster::Choice) -> Option<usize> {
+    ///     let inside = choice.peer()?.ip().is_loopback();
+    ///     let theirs = choice.candidates().iter().filter(|worker| (worker.slot() < 2) == inside);
+    ///     theirs.min_by_key(|worker| worker.load()).map(|worker| worker.slot())
+    /// }
+    ///
+    /// let cluster = cluster::Cluster::new().policy(cluster::Policy::Own(by_network));
+    /// ```
+    Own(fn(&Choice<'_>) -> Option<usize>),
     /// Workers accept by themselves, from the primary's listening socket. Node: `SCHED_NONE`.
     Shared,
     /// Workers accept by themselves, each place from a listening socket of its own; the kernel chooses. Unix sockets are as in

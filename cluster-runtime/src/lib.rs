@@ -172,7 +172,7 @@
 //!
 //! - Other systems than Linux.
 //! - State shared between workers: use messages, or a database.
-//! - Not built yet: policies other than round robin.
+//! - Not built yet: the policies `shared` and `reuseport`.
 //! - HTTP/2 connections of actix-web can't be told that a server leaves (it has no GOAWAY for it): they run to their own end, or to
 //!   the end of the drain.
 
@@ -187,6 +187,7 @@ pub mod axum;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod bench;
+mod board;
 mod cluster;
 mod config;
 mod end;
@@ -196,9 +197,11 @@ mod fit;
 mod fork;
 mod ipc;
 mod jitter;
+mod load;
 pub mod net;
 #[cfg(feature = "poem")]
 pub mod poem;
+mod policy;
 mod primary;
 mod race;
 mod reload;
@@ -220,6 +223,8 @@ pub use self::fork::Fork;
 pub use self::ipc::codec::{Codec, Coded, MessagePack};
 #[cfg(fuzzing)]
 pub use self::ipc::fuzz;
+pub use self::load::Load;
+pub use self::policy::{Candidate, Choice};
 pub use self::primary::ask::Asked;
 pub use self::primary::callback::Primary;
 pub use self::primary::desk::{

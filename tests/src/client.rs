@@ -1,9 +1,11 @@
 //! Who asks a cluster: blocking connections whose every answer is judged.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType};
 
 /// Longer than any drain in the tests, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -166,6 +168,22 @@ impl Connection {
             Wire::Tcp(stream)
         };
         Ok(Self { wire })
+    }
+
+    /// Connects over IPv4 as this client, which must succeed: all of 127.0.0.0/8 is this machine.
+    ///
+    /// # Panics
+    /// If nobody listens.
+    #[must_use]
+    #[track_caller]
+    pub fn by(client: Ipv4Addr, address: &str) -> Self {
+        let server: SocketAddrV4 = address.parse().expect("an address");
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &SocketAddrV4::new(client, 0)).expect("bind to the client's address");
+        rustix::net::connect(&socket, &server).expect("connect");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(ANSWER)).expect("set a read timeout");
+        Self { wire: Wire::Tcp(stream) }
     }
 
     /// Connects, which must succeed.

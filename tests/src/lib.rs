@@ -9,6 +9,7 @@
 
 pub mod announce;
 mod audit;
+pub mod board;
 pub mod channel;
 pub mod claims;
 pub mod client;

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, process as this};
 
+use nix::sys::{ptrace, wait::waitpid};
+use nix::unistd::Pid;
+
 use cluster_tests::client::ask;
 use cluster_tests::{Cluster, Event, PATIENCE, Plan, Signal, can_inject, forks, process};
 
@@ -168,12 +171,7 @@ fn a_nursery_that_is_killed_before_it_tells_of_a_birth_leaves_one_worker_and_no_
         return;
     }
     let mut cluster = Cluster::start("preload", 2);
-    let nursery: u32 = cluster.until("the nursery", |story| {
-        story.events().find_map(|event| match event {
-            Event::Said(line) => line.strip_prefix("preload in ")?.parse().ok(),
-            _ => None,
-        })
-    });
+    let nursery = nursery(&mut cluster);
     // Whatever it has to say, it does not get to. Its children are not traced.
     let mut strace = Command::new("strace")
         .args(["-o", "/dev/null", "-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_enter=60000000", "-p"])
@@ -197,5 +195,41 @@ fn a_nursery_that_is_killed_before_it_tells_of_a_birth_leaves_one_worker_and_no_
     let births = cluster.story().forks().filter(|fork| fork.id == 3).count();
     cluster.check(births == 1, "one birth");
     cluster.check(!process::exits_within(pid, Duration::ZERO), "that worker to live");
+    cluster.stop();
+}
+
+fn nursery(cluster: &mut Cluster) -> u32 {
+    cluster.until("the nursery", |story| {
+        story.events().find_map(|event| match event {
+            Event::Said(line) => line.strip_prefix("preload in ")?.parse().ok(),
+            _ => None,
+        })
+    })
+}
+
+/// Whoever traces a process is told of its end first, and only then its parent: its pidfd is readable before.
+///
+/// Mutation: watch it no more before it could be reaped.
+#[test]
+fn a_nursery_whose_tracer_takes_its_time_is_replaced_when_it_lets_go() {
+    if !forks() {
+        return;
+    }
+    let mut cluster = Cluster::start("preload", 2);
+    let nursery = nursery(&mut cluster);
+    let traced = Pid::from_raw(nursery.cast_signed());
+    ptrace::seize(traced, ptrace::Options::empty()).expect("trace the nursery");
+    process::signal(nursery, Signal::KILL);
+    cluster.check(process::exits_within(nursery, PATIENCE), "the nursery's end");
+    // Once it has answered, it has seen that end.
+    cluster.expect_log("  ");
+    cluster.signal(Signal::USR1);
+    cluster.logged(", primary ");
+    waitpid(traced, None).expect("let go of it");
+    cluster.logged("another takes its place");
+    cluster.up(2);
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.listening(3);
     cluster.stop();
 }

@@ -32,12 +32,13 @@ fn sigusr1_prints_what_goes_on() {
     cluster.check(lines[0].ends_with("generation 1"), "the generation");
     cluster.check(lines[1].starts_with("  settings: 2 workers, 1 threads each, spawn "), "the settings");
     cluster.check(lines[2] == format!("  listening on {address}"), "the address");
+    cluster.check(lines[3] == "  connections: 0 open of 0, requests: 0", "what all have done");
     for (slot, (id, restarts)) in [(3, 1), (2, 0)].into_iter().enumerate() {
         let pid = pids[slot];
         let begin = format!("  slot {slot}: worker {id}, pid {pid}, generation 1, listening, ");
-        let line = &lines[3 + slot];
+        let line = &lines[4 + slot];
         let so = line.starts_with(&begin) && line.contains(&format!(" old, {restarts} restarts, last beat "));
-        cluster.check(so, &begin);
+        cluster.check(so && line.ends_with(" ago, 0 open of 0, 0 served"), &begin);
     }
     // The callback has been called, too.
     let [new, old] = pids;
@@ -52,7 +53,7 @@ fn sigusr1_prints_what_goes_on() {
     cluster.signal(Signal::HUP);
     cluster.fork(4);
     let lines = block(&mut cluster, "reload: generation 2 comes: 0 slots done, 1 coming, 1 left");
-    cluster.check(lines.len() == 7, "one worker more");
+    cluster.check(lines.len() == 8, "one worker more");
     cluster.logged("serve on");
     block(&mut cluster, "last reload: ");
     // As `pkill` would send it: no worker is ended by it.

@@ -148,6 +148,7 @@ fn what_decides_neither_acts_nor_looks_at_the_clock() {
         "primary/slot.rs",
         "primary/supervise.rs",
         "primary/pick.rs",
+        "primary/pace.rs",
         "ipc/frame.rs",
         "ipc/message.rs",
     ];

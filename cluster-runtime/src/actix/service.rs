@@ -181,7 +181,7 @@ where
                     move |error: S::Error| {
                         let mut response = Into::<actix_web::Error>::into(error).error_response();
                         drain.mark(response.head_mut());
-                        worker::served();
+                        worker::answered();
                         response
                     }
                 })
@@ -190,7 +190,7 @@ where
                     move |response: S::Response| {
                         let mut response: Response<B> = response.into();
                         drain.mark(response.head_mut());
-                        worker::served();
+                        worker::answered();
                         response
                     }
                 });

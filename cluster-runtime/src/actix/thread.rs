@@ -93,6 +93,7 @@ async fn serve(mut seat: Seat, control: Arc<Control>) -> io::Result<()> {
     // Before the primary can deal the first connection to it, and say that it is to go.
     worker::concern();
     let mut lane = worker::open_lane(&listeners, &seat.account).await?;
+    lane.serve_here();
     control.enlist(lane.remote());
 
     let mut connections = JoinSet::new();

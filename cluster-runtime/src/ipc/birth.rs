@@ -5,7 +5,7 @@
 //! that a worker starts finds none; one that was handed a copy of such a socket is not its maker's child.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -30,24 +30,28 @@ pub(crate) struct Birth {
 /// The largest birth, with its frame's head.
 const LARGEST: usize = 1024;
 
-/// Says it, on a channel on which nothing has been said before.
-pub(crate) fn tell(socket: impl AsFd, birth: &Birth) -> io::Result<()> {
+/// Says it, on a channel on which nothing has been said before; its row goes with it.
+pub(crate) fn tell(socket: impl AsFd, birth: &Birth, board: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let body = rmp_serde::to_vec_named(birth).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
     frame::encode(&mut bytes, Head::of(Kind::Birth, 0), false, &body);
-    match scm::send(socket, &bytes, None)? {
+    match scm::send(socket, &bytes, board)? {
         sent if sent == bytes.len() => Ok(()),
         _ => Err(io::Error::other("a new channel did not take the first message")),
     }
 }
 
-/// What this process was born to be, with its end of the channel. Does not return in a worker whose primary has died.
-pub(crate) fn take() -> io::Result<Option<(Birth, OwnedFd)>> {
+/// A birth, the worker's end of its channel, and its row.
+pub(crate) type Taken = (Birth, OwnedFd, Option<OwnedFd>);
+
+/// What this process was born to be. Does not return in a worker whose primary has died.
+pub(crate) fn take() -> io::Result<Option<Taken>> {
     let Some(((birth, length), channel)) = exec::take(read)? else { return Ok(None) };
     // No more than that frame: what comes after it is the link's to read.
-    let read = scm::receive(&channel, &mut [0; LARGEST][..length], &mut Vec::new())?;
+    let mut fds = Vec::new();
+    let read = scm::receive(&channel, &mut [0; LARGEST][..length], &mut fds)?;
     match read.bytes == length {
-        true => Ok(Some((birth, channel))),
+        true => Ok(Some((birth, channel, fds.pop()))),
         false => Err(io::Error::other("somebody else has read what this worker was to be told at its birth")),
     }
 }
@@ -92,7 +96,7 @@ mod tests {
         let (ours, theirs) = scm::stream_pair().unwrap();
         // Made by this very process, which is not its own parent, whatever is said in it.
         for primary in [std::process::id(), process::parent()] {
-            tell(&ours, &birth(primary)).unwrap();
+            tell(&ours, &birth(primary), None).unwrap();
             rustix::io::fcntl_setfd(&theirs, FdFlags::empty()).unwrap();
             assert!(take().unwrap().is_none() && !is_due());
         }

@@ -162,7 +162,7 @@ fn recorded() -> Vec<Vec<u8>> {
     let to_worker = [
         ToWorker::Bound { call, result: Ok(bound) },
         ToWorker::Bound { call, result: Err(error) },
-        ToWorker::Lane { call, result: Ok(LaneId(9)) },
+        ToWorker::Lane { call, result: Ok(LaneId(9)), line: Some(63) },
         ToWorker::Drain { within_ms: 30_000 },
     ];
     let to_primary = to_primary.iter().map(|message| encoded(&|| Encoded::new(message)));

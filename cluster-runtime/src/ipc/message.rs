@@ -92,7 +92,13 @@ pub(crate) enum ToWorker {
     /// The answer to Bind and Adopt.                       // fd for UDP: the socket itself
     Bound { call: Call, result: Result<BoundTo, WireError> },
     /// The answer to Listen: your end of the lane.        // fd unless an error
-    Lane { call: Call, result: Result<LaneId, WireError> },
+    Lane {
+        call: Call,
+        result: Result<LaneId, WireError>,
+        /// Count on this line of your row.
+        #[serde(default)]
+        line: Option<u8>,
+    },
     /// Finish what you have and go. Your lanes end as soon as you have read what is on them.  // once
     Drain { within_ms: u64 },
     /// The cluster is about to stop: serve on, and let those know who ask how you are.  // before Drain, or never

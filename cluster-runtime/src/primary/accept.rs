@@ -264,7 +264,7 @@ impl Door {
         let name = |lane: LaneId| Source::Lane(lane).name();
         let id = connection.listener;
         let (gate, address) = (self.gates.get_mut(&id), listeners.get(id).map(|listener| &listener.address));
-        match (lanes.hand_off(connection, epoll, name, now), gate, address) {
+        match (lanes.hand_off(connection, address, epoll, name, now), gate, address) {
             (Ok(()), Some(Gate { refused: refused @ 1.., .. }), Some(address)) => {
                 let count = std::mem::take(refused);
                 report::info(format_args!(

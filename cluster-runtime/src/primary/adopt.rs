@@ -248,14 +248,16 @@ fn take(
     lines::adopt(parts.lines, &claims);
     ask::go_on_after(parts.asked);
     kernel.outputs.adopt(parts.outputs, &claims);
-    let overload = settings.overload;
+    let (overload, policy) = (settings.overload, settings.policy);
     let mut primary = of(settings, fleet, kernel, upgrading);
     let children = parts.children.into_iter();
     primary.children = children
         .map(|child| (Id(child.worker), Child::adopt(child.pidfd.take(&claims), child.pid)))
         .collect();
     primary.listeners = parts.listeners.adopt(&claims, Instant::now());
-    primary.lanes = parts.lanes.adopt(overload, &claims);
+    // Before the lanes, which have lines of it.
+    parts.rows.adopt(&claims);
+    primary.lanes = parts.lanes.adopt(overload, policy, &claims);
     primary.door = parts.door.adopt(&claims);
     primary.announced = parts.announced.into_iter().map(|(id, listener)| (Id(id), listener)).collect();
     primary.somebody_bound = parts.somebody_bound;

@@ -9,7 +9,7 @@ use super::nursery::{Answer, Failed, Nursery, Start};
 use super::output::Ends;
 use super::slot::Id;
 use super::step::Input;
-use super::{Departure, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub};
+use super::{Departure, Loop, Newborn, Offspring, Source, Turn, ask, desk, hub, rows};
 use crate::config::Spawn;
 use crate::ipc::birth;
 use crate::report;
@@ -46,8 +46,8 @@ impl Loop {
             Err(error) => return self.unborn(id, &error),
         };
         let way = if fork.needs_exec() { Way::Exec } else { self.way(generation)? };
-        let primary = std::process::id();
-        let newborn = Newborn { id: id.0, slot, generation, channel: theirs, primary, fork, output };
+        let (primary, board) = (std::process::id(), rows::open(id));
+        let newborn = Newborn { id: id.0, slot, generation, channel: theirs, board, primary, fork, output };
         match way {
             Way::Fork => self.fork(id, ours, newborn),
             Way::Exec => self.exec(id, ours, newborn),
@@ -98,9 +98,10 @@ impl Loop {
     }
 
     fn exec(&mut self, id: Id, ours: OwnedFd, newborn: Newborn) -> Turn {
-        let Newborn { id: _, slot, generation, channel, primary, fork, output } = newborn;
+        let Newborn { id: _, slot, generation, channel, board, primary, fork, output } = newborn;
         let told = process::name()
-            .and_then(|name| birth::tell(&ours, &birth::Birth { id: id.0, slot, generation, primary, name }));
+            .map(|name| birth::Birth { id: id.0, slot, generation, primary, name })
+            .and_then(|birth| birth::tell(&ours, &birth, board.as_ref().map(AsFd::as_fd)));
         let mut program = exec::this_program(fork.own_args());
         fork.hand_to(&mut program);
         if let Some(Ends { out, err }) = output {
@@ -124,6 +125,7 @@ impl Loop {
         if self.fleet.member(id).is_none() {
             // The cluster stopped while the nursery was at it.
             Child::end(pid);
+            rows::close(id);
             return Ok(self.outputs.close(id, &self.epoll)?);
         }
         let watched = Child::or_end(pid).and_then(|child| {
@@ -150,6 +152,7 @@ impl Loop {
     pub(super) fn unborn(&mut self, id: Id, why: &dyn Display) -> Turn {
         report::error(format_args!("starting worker {}: {why}", id.0));
         hub::close(id);
+        rows::close(id);
         ask::closed(id);
         self.outputs.close(id, &self.epoll)?;
         desk::forget(id);
@@ -159,6 +162,7 @@ impl Loop {
     /// A birth that was asked for is not wanted any more.
     pub(super) fn not_to_be(&mut self, id: Id) -> Turn {
         hub::close(id);
+        rows::close(id);
         ask::closed(id);
         self.outputs.close(id, &self.epoll)?;
         desk::forget(id);

@@ -65,7 +65,9 @@ impl Cradle {
             };
             let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
             let mut fds = fds.into_iter();
-            let (channel, out, err) = (fds.next(), fds.next(), fds.next());
+            let channel = fds.next();
+            let board = if spawn.board { fds.next() } else { None };
+            let (out, err) = (fds.next(), fds.next());
             let Some(channel) = channel.filter(|_| !received.lost_fds) else {
                 let why =
                     "its channel was lost: the limit of open files (RLIMIT_NOFILE) is reached".to_owned();
@@ -81,11 +83,11 @@ impl Cradle {
             }
             match born {
                 Ok(Birth::Child) => {
-                    let Spawn { id, slot, generation, fork } = spawn;
+                    let Spawn { id, slot, generation, fork, board: _ } = spawn;
                     let primary = self.primary;
                     // First of all, since the nursery may be gone by now. With the socket it is known until then that somebody is there.
                     self.answer(&Answer::Born { id, pid: std::process::id() })?;
-                    return Ok(Newborn { id, slot, generation, channel, primary, fork, output });
+                    return Ok(Newborn { id, slot, generation, channel, board, primary, fork, output });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
                 Err(error) => self.answer(&Answer::Unborn { id: spawn.id, why: error.to_string() })?,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::desk::Worker;
 use super::slot::Id;
 use super::step::{Failure, Input};
-use super::{Ending, Hint, Loop, Turn, desk, hub};
+use super::{Ending, Hint, Loop, Turn, desk, hub, rows};
 use crate::event::{Exit, ExitStatus, Reason, Signal};
 use crate::report;
 use crate::sys::pidfd::Status;
@@ -48,6 +48,8 @@ impl Loop {
         self.step(Input::Closed { id })?;
         self.obey()?;
         self.step(Input::Exited { id, status })?;
+        // After `on_exit`, which may ask what it had done.
+        rows::close(id);
         // Not before: if this end is the cluster's, whoever waited for it is killed and has nothing to print.
         self.release_held(id)
     }

@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use super::slot::Id;
 use super::step::{Fleet, Ids, Input};
-use super::{hub, status};
+use super::{hub, rows, status};
 use crate::error::{AskError, SendError, SendWithError};
 use crate::event::{Exit, Signal, State};
 use crate::fork::Fork;
 use crate::ipc::channel::Encoded;
 use crate::ipc::frame::Head;
+use crate::load::Load;
 use crate::reload::Reload;
 use crate::upgrade::Upgrade;
 
@@ -71,6 +72,8 @@ pub(crate) struct Alone {
     pub(crate) deliver: fn(Vec<u8>, Option<OwnedFd>),
     /// Has it answer a question within a time.
     pub(crate) ask: fn(Vec<u8>, Duration, Answered),
+    /// What it has done.
+    pub(crate) load: fn() -> Load,
 }
 
 /// Is told the answer.
@@ -178,6 +181,16 @@ impl Worker {
     /// [`send`](Worker::send) refuses more. Node: what `send` returning `false` is about.
     pub fn backlog(&self) -> usize {
         hub::backlog(self.id)
+    }
+
+    /// What it has done, as it counts itself, up to now: no message is needed, and a worker that stands still is seen as well.
+    /// Known from the event `fork` to the event `exit`, that included; `None` else, and of a worker of a program from before
+    /// an upgrade that did not count. Node has no word for it.
+    pub fn load(&self) -> Option<Load> {
+        match self.record.here {
+            Some(alone) => Some((alone.load)()),
+            None => rows::load(self.id).map(Load::from),
+        }
     }
 
     fn post(&self, message: &Encoded) -> Result<(), SendError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::heart::{Finding, Sign};
 use super::slot::Id;
 use super::step::Input;
-use super::{Loop, Turn, desk, hub, threads};
+use super::{Loop, Turn, desk, hub, rows, threads};
 use crate::ipc::message::LaneId;
 use crate::report;
 
@@ -28,19 +28,27 @@ impl Loop {
 
     pub(super) fn unlisten(&mut self, id: Id, lane: LaneId) -> Turn {
         self.lanes.end(id, lane);
+        rows::end_lane(id, lane);
         self.step(Input::Sign(id, Sign::Over { lane: Some(lane) }))
     }
 
     pub(super) fn gone(&mut self, id: Id, lane: LaneId) -> Turn {
         self.lanes.gone(id, lane);
+        rows::end_lane(id, lane);
         self.step(Input::Sign(id, Sign::Over { lane: Some(lane) }))
     }
 
-    /// Takes note of the turn, and reads what those have said meanwhile who would be judged now: a callback that took
+    /// Takes note of the turn, looks at the board where it is time, and reads what those have said meanwhile who would be judged now: a callback that took
     /// long, or a flood of another's, may have kept their word waiting.
     pub(super) fn hear_the_silent(&mut self, now: Instant) -> Turn {
         self.fleet.attend(now);
-        for id in self.fleet.silent() {
+        let mut silent = self.fleet.silent();
+        if self.fleet.is_to_look(&silent, now) {
+            let effects = self.fleet.look(rows::beats(), now);
+            self.perform(effects)?;
+            silent = self.fleet.silent();
+        }
+        for id in silent {
             let mut left = MOST_READS;
             while left > 0 && hub::has_unread(id) {
                 left -= 1;

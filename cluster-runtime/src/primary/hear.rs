@@ -10,7 +10,7 @@ use super::hub::{self, Heard};
 use super::listen::Found;
 use super::slot::{Id, Life};
 use super::step::Input;
-use super::{Loop, Turn, desk, status};
+use super::{Loop, Turn, desk, rows, status};
 use crate::ipc::channel::{Packet, decode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BoundTo, Call, Key, ListenerId, Site, ToPrimary, ToWorker};
@@ -236,7 +236,7 @@ impl Loop {
         listeners.sort_unstable();
         listeners.dedup();
         let Some(member) = self.fleet.member(id) else { return Ok(()) };
-        let (leaving, slot) = (member.life.is_leaving(), member.slot);
+        let (leaving, slot, generation) = (member.life.is_leaving(), member.slot, member.generation);
         let foreign = |listener: &ListenerId| !self.listeners.is_held_by(*listener, (slot, id));
         let datagrams = |listener: &ListenerId| {
             self.listeners.get(*listener).is_some_and(|listener| !listener.address.is_stream())
@@ -244,17 +244,18 @@ impl Loop {
         let opened = match listeners.iter().find(|listener| foreign(listener) || datagrams(listener)) {
             Some(_) if !leaving => Err(io::Error::new(io::ErrorKind::NotFound, "no such listening socket")),
             // Nothing comes on it, whatever it names.
-            _ if leaving => self.lanes.open(id, slot, Vec::new()),
-            _ => self.lanes.open(id, slot, listeners.clone()),
+            _ if leaving => self.lanes.open(id, slot, generation, Vec::new()),
+            _ => self.lanes.open(id, slot, generation, listeners.clone()),
         };
         let (lane, theirs) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()) }, None);
+                hub::tell(id, &ToWorker::Lane { call, result: Err((&error).into()), line: None }, None);
                 return Ok(());
             }
         };
-        hub::tell(id, &ToWorker::Lane { call, result: Ok(lane) }, Some(theirs));
+        let line = rows::line_of(id, lane);
+        hub::tell(id, &ToWorker::Lane { call, result: Ok(lane), line }, Some(theirs));
         if leaving {
             // It came up while it was told to go: an empty lane that has ended lets it go as any other would.
             self.lanes.end(id, lane);

@@ -9,6 +9,9 @@
 //! others do. A worker without a lane beats for itself. Only a worker that is ready is judged: before that it has its
 //! start-up deadline, after it the one of its drain.
 //!
+//! Beats stand on the board, where the loop looks once in a turn of its own, and before it judges; a worker of a program from
+//! before there was one says each by a message.
+//!
 //! Silence counts only while the primary listens. After a turn of the loop that came late (it was stopped, the machine slept, a
 //! callback took long) nobody knows who would have been heard meanwhile, so everybody has all of the time again.
 
@@ -23,8 +26,8 @@ use crate::ipc::message::LaneId;
 
 pub(crate) mod saved;
 
-/// How often the loop takes a turn within the time, events or not: more seldom than workers beat, so that where they do
-/// it wakes for them alone.
+/// How often the loop takes a turn within the time, events or not, and looks who has beaten: so often that whoever beats as it
+/// should, and was looked at in each, is never judged.
 const TURNS: u32 = 5;
 
 /// Which part of the time without a turn is late. With that of one beat it is less than half of the time.
@@ -39,6 +42,8 @@ pub(crate) enum Sign {
     /// A serving thread lives, or, without a lane, the runtime of the body. `every` so long, as it says; nothing if it
     /// is the primary that opens the lane.
     Beat { lane: Option<LaneId>, every: Duration },
+    /// It lived so long ago, as the board says.
+    Seen { lane: Option<LaneId>, ago: Duration },
     /// No more beats will come, and none are waited for.
     Over { lane: Option<LaneId> },
 }
@@ -64,6 +69,8 @@ pub(super) struct Hearts {
     hearts: BTreeMap<Id, Heart>,
     /// When the loop last took a turn: what has happened since then may be unread.
     attended: Option<Instant>,
+    /// When it last looked who has beaten.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +150,27 @@ impl Fleet {
         }
     }
 
+    /// Whether the board is to be looked at in this turn, in which these are about to be judged.
+    pub(crate) fn is_to_look(&mut self, silent: &[Id], now: Instant) -> bool {
+        let Some(within) = self.rules.heartbeat else { return false };
+        let looked = self.hearts.looked;
+        let due = !silent.is_empty()
+            || looked.is_none_or(|looked| now.saturating_duration_since(looked) >= within / TURNS);
+        if due {
+            self.hearts.looked = Some(now);
+        }
+        due
+    }
+
+    /// What it says, of all workers.
+    pub(crate) fn look(&mut self, beats: Vec<(Id, Option<LaneId>, Duration)>, now: Instant) -> Vec<Effect> {
+        let mut out = Vec::new();
+        for (id, lane, ago) in beats {
+            self.sign(id, Sign::Seen { lane, ago }, now, &mut out);
+        }
+        out
+    }
+
     /// Who is about to be judged, as of the last turn. What they have said meanwhile is to be read before.
     pub(crate) fn silent(&self) -> Vec<Id> {
         let Some(now) = self.hearts.attended else { return Vec::new() };
@@ -169,8 +197,19 @@ impl Fleet {
         if self.members.get(&id).is_none_or(|member| member.life.is_leaving()) {
             return;
         }
+        if let Sign::Seen { lane, ago } = sign {
+            let Some(heart) = self.hearts.hearts.get_mut(&id) else { return };
+            let pulse = match lane {
+                Some(lane) => heart.lanes.get_mut(&lane),
+                None => heart.own.as_mut(),
+            };
+            let (Some(pulse), Some(at)) = (pulse, now.checked_sub(ago)) else { return };
+            // Since the primary stood still, or was told by a message, it may have more time than that.
+            pulse.last = pulse.last.max(at);
+        }
         let heart = self.hearts.hearts.entry(id).or_default();
         match sign {
+            Sign::Seen { .. } => {}
             Sign::Beat { lane, every } => {
                 // One that was born under other rules keeps its pace.
                 let pulse = Pulse { last: now, within: within.max(every.saturating_mul(6)) };
@@ -231,6 +270,9 @@ impl Fleet {
     }
 }
 
+#[cfg(test)]
+#[path = "heart_board_tests.rs"]
+mod board_tests;
 #[cfg(test)]
 #[path = "heart_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@
 //! they are. Since it holds `rx`, the death of a worker does not show on the lane; it is
 //! learnt from its pidfd.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,13 +14,19 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use self::choose::Own;
+use super::pace::{Pace, until_next_look};
 use super::pick::RoundRobin;
+use super::rows;
 use super::slot::Id;
-use crate::config::Overload;
+use crate::board::{Seen, View};
+use crate::config::{Overload, Policy};
+use crate::event::Address;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::scm;
 
+mod choose;
 pub(crate) mod saved;
 
 /// An accepted connection. The primary's copy ends with it.
@@ -53,6 +59,14 @@ struct Lane {
     ended: bool,
     /// Its reader has left, or is to leave: what it has not read is for others.
     left: Left,
+    /// Where its reader counts, if it does.
+    view: Option<View>,
+    generation: u64,
+    pace: Pace,
+    /// It is in `watched`.
+    watched: bool,
+    #[cfg(test)]
+    pretended: Option<Seen>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -90,13 +104,17 @@ pub(crate) struct Lanes {
     short: Option<Duration>,
     limitless: bool,
     overload: Overload,
+    policy: Policy,
+    own: Own,
+    /// Lanes on which something may lie unread, and when each is looked at next, in that order as good as.
+    watched: VecDeque<(Instant, LaneId)>,
     /// Something has changed since it was last looked whether there is anything to read back.
     stirred: bool,
 }
 
 impl Lanes {
-    pub(crate) fn new(overload: Overload) -> Lanes {
-        Lanes { overload, ..Lanes::default() }
+    pub(crate) fn new(overload: Overload, policy: Policy) -> Lanes {
+        Lanes { overload, policy, ..Lanes::default() }
     }
 
     /// Opens a lane to a worker. Yields the worker's end of it.
@@ -104,6 +122,7 @@ impl Lanes {
         &mut self,
         worker: Id,
         slot: usize,
+        generation: u64,
         listeners: Vec<ListenerId>,
     ) -> io::Result<(LaneId, OwnedFd)> {
         if self.ids_of(worker).len() >= MOST_LANES {
@@ -115,8 +134,26 @@ impl Lanes {
         self.last += 1;
         let id = LaneId(self.last);
         let (full, silent, crowded, ended) = (false, false, false, false);
-        let (rest_until, left) = (None, Left::No);
-        let lane = Lane { worker, slot, listeners, tx, rx, full, silent, crowded, rest_until, ended, left };
+        let (rest_until, left, view) = (None, Left::No, rows::give_line(worker, id));
+        let lane = Lane {
+            worker,
+            slot,
+            listeners,
+            tx,
+            rx,
+            full,
+            silent,
+            crowded,
+            rest_until,
+            ended,
+            left,
+            view,
+            generation,
+            pace: Pace::default(),
+            watched: false,
+            #[cfg(test)]
+            pretended: None,
+        };
         self.lanes.insert(id, lane);
         self.sort(id);
         Ok((id, theirs))
@@ -138,24 +175,30 @@ impl Lanes {
             && serving.all(|lane| lane.full || lane.crowded)
     }
 
-    /// Gives a connection to the worker whose turn it is, or back if nobody has room.
+    /// Gives a connection to the worker that the policy picks, or back if nobody has room.
     ///
     /// Ours is closed as soon as the kernel has taken the message, which holds a reference of its own: kept any
     /// longer, it would hold back the FIN of a connection that the worker closes.
     pub(crate) fn hand_off(
         &mut self,
         connection: Connection,
+        address: Option<&Address>,
         epoll: &Epoll,
         name: impl Fn(LaneId) -> u64,
         now: Instant,
     ) -> Result<(), Connection> {
         let packet = Handoff { listener: connection.listener, peer: connection.peer }.encode();
         loop {
-            let Some(ring) = self.rings.get_mut(&connection.listener) else { return Err(connection) };
-            let Some((_, id)) = ring.robin.pick(&ring.ready) else { return Err(connection) };
+            let Some(id) = self.choose(&connection, address) else { return Err(connection) };
             let Some(lane) = self.lanes.get_mut(&id) else { return Err(connection) };
             match scm::send(&lane.tx, &packet, Some(connection.socket.as_fd())) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    lane.pace.hand_off();
+                    if self.policy.moves() && !std::mem::replace(&mut lane.watched, true) {
+                        self.watched.push_back((now + until_next_look(Duration::ZERO), id));
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     lane.crowded = epoll.add(&lane.tx, name(id), Interest::Write).is_ok();
                     lane.rest_until = (!lane.crowded).then_some(now + REST);
@@ -181,12 +224,18 @@ impl Lanes {
 
     /// When something is to be tried again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.lanes.values().filter_map(|lane| lane.rest_until).chain(self.read_back_at).min()
+        let look = self.watched.front().map(|(at, _)| *at);
+        self.retries().chain(look).min()
+    }
+
+    fn retries(&self) -> impl Iterator<Item = Instant> {
+        self.lanes.values().filter_map(|lane| lane.rest_until).chain(self.read_back_at)
     }
 
     /// Tries it.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        self.watch(now);
+        if self.retries().min().is_none_or(|deadline| deadline > now) {
             return;
         }
         self.read_back_at = None;
@@ -299,16 +348,14 @@ impl Lanes {
         if self.read_back_at.is_some() || !self.stirred {
             return None;
         }
-        let giving = self.lanes.iter().filter(|(_, lane)| lane.full || lane.silent || lane.left != Left::No);
-        for id in giving.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(lane) = self.lanes.get(&id) else { continue };
-            let forsaken = lane.left == Left::Gone && lane.listeners.is_empty();
-            let wanted = |listener: &ListenerId| self.has_room(*listener) || self.is_overloaded(*listener);
-            if !forsaken && !lane.listeners.iter().any(wanted) {
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            if !self.is_for_others(id) {
                 continue;
             }
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
             match lane.read_back() {
                 Ok(Some(connection)) => {
+                    lane.pace.take_back();
                     self.short = None;
                     return Some(connection);
                 }
@@ -382,6 +429,16 @@ impl Lanes {
 }
 
 impl Lane {
+    /// What its reader says that it has received, has open and has served: a claim, of any value. Nothing where it has no
+    /// line on the board.
+    fn seen(&self) -> Option<Seen> {
+        #[cfg(test)]
+        if self.pretended.is_some() {
+            return self.pretended;
+        }
+        self.view.as_ref().and_then(View::seen)
+    }
+
     /// Yields false if it had ended before.
     fn end(&mut self) -> bool {
         if std::mem::replace(&mut self.ended, true) {

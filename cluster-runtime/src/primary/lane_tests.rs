@@ -11,7 +11,7 @@ fn connection() -> (Connection, OwnedFd) {
 
 fn send(lanes: &mut Lanes, epoll: &Epoll) -> Option<OwnedFd> {
     let (connection, client) = connection();
-    lanes.hand_off(connection, epoll, |id| id.0, Instant::now()).ok().map(|()| client)
+    lanes.hand_off(connection, None, epoll, |id| id.0, Instant::now()).ok().map(|()| client)
 }
 
 fn read(lane: &OwnedFd) -> usize {
@@ -26,7 +26,7 @@ fn read(lane: &OwnedFd) -> usize {
 #[test]
 fn three_lanes_get_a_third_each() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let ends: Vec<_> = (0..3).map(|n| lanes.open(Id(n), n as usize, vec![HTTP]).unwrap()).collect();
+    let ends: Vec<_> = (0..3).map(|n| lanes.open(Id(n), n as usize, 1, vec![HTTP]).unwrap()).collect();
     let clients: Vec<_> = (0..100).map(|_| send(&mut lanes, &epoll).unwrap()).collect();
     let counts: Vec<_> = ends.iter().map(|(_, end)| read(end)).collect();
     assert_eq!(counts, [34, 33, 33]);
@@ -40,7 +40,7 @@ fn read_all_back(lanes: &mut Lanes) -> usize {
 #[test]
 fn g1_what_a_dead_worker_had_not_read_comes_back_as_soon_as_there_are_others() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (_, end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (_, end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let clients: Vec<_> = (0..5).map(|_| send(&mut lanes, &epoll).unwrap()).collect();
     let mut fds = Vec::new();
     scm::receive(&end, &mut [0; 64], &mut fds).unwrap();
@@ -49,7 +49,7 @@ fn g1_what_a_dead_worker_had_not_read_comes_back_as_soon_as_there_are_others() {
     assert!(!lanes.has_room(HTTP));
     assert!(send(&mut lanes, &epoll).is_none());
     assert_eq!(read_all_back(&mut lanes), 0, "they are safest where they are");
-    let (_, _other) = lanes.open(Id(2), 0, vec![HTTP]).unwrap();
+    let (_, _other) = lanes.open(Id(2), 0, 1, vec![HTTP]).unwrap();
     assert_eq!(read_all_back(&mut lanes), 4);
     assert_eq!(lanes.unread(), 0);
     drop(clients);
@@ -58,7 +58,7 @@ fn g1_what_a_dead_worker_had_not_read_comes_back_as_soon_as_there_are_others() {
 #[test]
 fn a_crowded_lane_is_passed_over_until_it_is_writable() {
     let (mut lanes, mut epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (id, end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (id, end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let mut clients = Vec::new();
     while let Some(client) = send(&mut lanes, &epoll) {
         clients.push(client);
@@ -74,13 +74,13 @@ fn a_crowded_lane_is_passed_over_until_it_is_writable() {
 #[test]
 fn n45_what_a_full_worker_has_not_read_is_for_others_until_it_has_room() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (id, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (id, _end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let clients = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
     lanes.full(Id(2), id);
     assert!(lanes.has_room(HTTP), "another worker's word does not count");
     lanes.full(Id(1), id);
     assert!(!lanes.has_room(HTTP));
-    let (_, _other) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    let (_, _other) = lanes.open(Id(2), 1, 1, vec![HTTP]).unwrap();
     assert!(lanes.read_back(Instant::now()).is_some());
     lanes.room(Id(1), id);
     assert!(lanes.read_back(Instant::now()).is_none());
@@ -90,7 +90,7 @@ fn n45_what_a_full_worker_has_not_read_is_for_others_until_it_has_room() {
 #[test]
 fn a_lane_that_ends_is_read_to_its_end_by_its_worker_where_there_are_no_others() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (_, alone) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (_, alone) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let client = send(&mut lanes, &epoll);
     lanes.end_all(Id(1));
     assert_eq!(read_all_back(&mut lanes), 0);
@@ -102,9 +102,9 @@ fn a_lane_that_ends_is_read_to_its_end_by_its_worker_where_there_are_no_others()
 #[test]
 fn a_lane_that_ends_is_given_to_others() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (_, _leaver) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (_, _leaver) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let client = send(&mut lanes, &epoll);
-    let (_, _stayer) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    let (_, _stayer) = lanes.open(Id(2), 1, 1, vec![HTTP]).unwrap();
     lanes.end_all(Id(1));
     assert_eq!(read_all_back(&mut lanes), 1);
     drop(client);
@@ -113,7 +113,7 @@ fn a_lane_that_ends_is_given_to_others() {
 #[test]
 fn at_the_end_everybody_keeps_what_is_his_and_a_late_word_changes_nothing() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let ends: Vec<_> = (0..2).map(|n| lanes.open(Id(n), n as usize, vec![HTTP]).unwrap()).collect();
+    let ends: Vec<_> = (0..2).map(|n| lanes.open(Id(n), n as usize, 1, vec![HTTP]).unwrap()).collect();
     let clients: Vec<_> = (0..10).map(|_| send(&mut lanes, &epoll)).collect();
     lanes.end_for_good(&BTreeSet::new());
     lanes.full(Id(0), ends[0].0);
@@ -126,10 +126,10 @@ fn at_the_end_everybody_keeps_what_is_his_and_a_late_word_changes_nothing() {
 #[test]
 fn a_lane_that_nobody_reads_is_forgotten_when_it_is_empty() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (id, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (id, _end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let client = send(&mut lanes, &epoll);
     lanes.gone(Id(1), id);
-    let (_, _other) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (_, _other) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     assert_eq!(read_all_back(&mut lanes), 1);
     assert_eq!(lanes.lanes.len(), 1);
     drop(client);
@@ -138,8 +138,8 @@ fn a_lane_that_nobody_reads_is_forgotten_when_it_is_empty() {
 #[test]
 fn at_the_end_lanes_of_listeners_that_are_done_do_not_wait_for_the_others() {
     let (mut lanes, _) = (Lanes::default(), Epoll::new().unwrap());
-    let (_, done) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
-    let (id, pending) = lanes.open(Id(2), 1, vec![ListenerId(2)]).unwrap();
+    let (_, done) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
+    let (id, pending) = lanes.open(Id(2), 1, 1, vec![ListenerId(2)]).unwrap();
     lanes.disregard_limits();
     lanes.end_for_good(&BTreeSet::from([ListenerId(2)]));
     lanes.full(Id(2), id);
@@ -153,13 +153,13 @@ fn at_the_end_lanes_of_listeners_that_are_done_do_not_wait_for_the_others() {
 /// Mutation: hand on to a suspected worker, at a stop too; take it for one that could turn others' clients away.
 #[test]
 fn p32_a_suspected_workers_lanes_get_nothing_and_what_is_on_them_is_for_others() {
-    let (mut lanes, epoll) = (Lanes::new(Overload::Refuse), Epoll::new().unwrap());
-    let (_, stalled) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (mut lanes, epoll) = (Lanes::new(Overload::Refuse, Policy::RoundRobin), Epoll::new().unwrap());
+    let (_, stalled) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     let clients = [send(&mut lanes, &epoll), send(&mut lanes, &epoll)];
     lanes.suspect(Id(1), true);
     assert!(!lanes.has_room(HTTP) && !lanes.is_overloaded(HTTP), "who comes waits in the backlog");
     assert_eq!(read_all_back(&mut lanes), 0);
-    let (other, end) = lanes.open(Id(2), 1, vec![HTTP]).unwrap();
+    let (other, end) = lanes.open(Id(2), 1, 1, vec![HTTP]).unwrap();
     assert_eq!(read_all_back(&mut lanes), 2);
     lanes.full(Id(2), other);
     assert!(lanes.is_overloaded(HTTP), "there is nobody else");
@@ -176,7 +176,7 @@ fn p32_a_suspected_workers_lanes_get_nothing_and_what_is_on_them_is_for_others()
 #[test]
 fn at_the_end_a_suspected_worker_is_better_than_none() {
     let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
-    let (_, _end) = lanes.open(Id(1), 0, vec![HTTP]).unwrap();
+    let (_, _end) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
     lanes.suspect(Id(1), true);
     lanes.disregard_limits();
     assert!(send(&mut lanes, &epoll).is_some());

@@ -58,11 +58,13 @@ mod nursery;
 mod outlet;
 pub(crate) mod output;
 mod own;
+mod pace;
 pub(crate) mod parts;
 pub(crate) mod pick;
 mod recycle;
 mod relay;
 mod reload;
+mod rows;
 pub(crate) mod saved;
 mod scale;
 mod signals;
@@ -73,6 +75,7 @@ pub(crate) mod step;
 mod stop;
 mod strangers;
 mod supervise;
+mod tally;
 mod threads;
 mod upgrade;
 mod upgrading;
@@ -91,6 +94,8 @@ pub(crate) struct Newborn {
     pub(crate) slot: usize,
     pub(crate) generation: u64,
     pub(crate) channel: OwnedFd,
+    /// Its row, where it has one.
+    pub(crate) board: Option<OwnedFd>,
     /// The pid its parent must have.
     pub(crate) primary: u32,
     pub(crate) fork: Fork,
@@ -215,7 +220,7 @@ impl Loop {
             signals,
             children: BTreeMap::new(),
             listeners: Listeners::default(),
-            lanes: Lanes::new(settings.overload),
+            lanes: Lanes::new(settings.overload, settings.policy),
             door: Door::default(),
             held: hear::Held::default(),
             announced: BTreeSet::new(),
@@ -307,6 +312,7 @@ impl Loop {
         own::leave();
         ask::forget();
         hub::close_all();
+        rows::close_all();
         desk::close();
         (self.signals, self.preloads)
     }
@@ -328,6 +334,7 @@ impl Loop {
         ask::end();
         self.outputs.finish();
         hub::close_all();
+        rows::close_all();
         own::clear();
         desk::close();
         ended.and(self.signals.restore())

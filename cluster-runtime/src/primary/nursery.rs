@@ -38,6 +38,8 @@ pub(super) struct Spawn {
     pub(super) slot: usize,
     pub(super) generation: u64,
     pub(super) fork: Fork,
+    /// Its row comes with it, after the channel and before its output.
+    pub(super) board: bool,
 }
 
 /// Nursery → primary.
@@ -101,6 +103,7 @@ struct Asked {
     bytes: Vec<u8>,
     /// The worker's end.
     channel: OwnedFd,
+    board: Option<OwnedFd>,
     output: Option<Ends>,
     /// The nursery was told, then.
     told: Option<Instant>,
@@ -242,9 +245,9 @@ impl Nursery {
 
     /// Asks for a worker; at once if it is ready, else as soon as it is.
     pub(crate) fn spawn(&mut self, newborn: Newborn, now: Instant) -> io::Result<()> {
-        let Newborn { id, slot, generation, channel, fork, output, primary: _ } = newborn;
-        let bytes =
-            rmp_serde::to_vec_named(&Spawn { id, slot, generation, fork }).map_err(io::Error::other)?;
+        let Newborn { id, slot, generation, channel, board, fork, output, primary: _ } = newborn;
+        let spawn = Spawn { id, slot, generation, fork, board: board.is_some() };
+        let bytes = rmp_serde::to_vec_named(&spawn).map_err(io::Error::other)?;
         if bytes.len() > LARGEST_SPAWN {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -254,7 +257,7 @@ impl Nursery {
                 ),
             ));
         }
-        self.births.insert(Id(id), Asked { slot, bytes, channel, output, told: None });
+        self.births.insert(Id(id), Asked { slot, bytes, channel, board, output, told: None });
         self.ask(now);
         Ok(())
     }
@@ -295,7 +298,8 @@ impl Nursery {
         let Some(process) = self.process.as_ref().filter(|process| process.ready) else { return };
         for (id, asked) in self.births.iter_mut().filter(|(_, asked)| asked.told.is_none()) {
             let output = asked.output.iter().flat_map(|ends| [ends.out.as_fd(), ends.err.as_fd()]);
-            let fds: Vec<_> = std::iter::once(asked.channel.as_fd()).chain(output).collect();
+            let own = std::iter::once(&asked.channel).chain(&asked.board).map(AsFd::as_fd);
+            let fds: Vec<_> = own.chain(output).collect();
             match scm::send_several(&process.socket, &asked.bytes, &fds) {
                 Ok(_) => asked.told = Some(now),
                 // A dead nursery's births are asked of the next.

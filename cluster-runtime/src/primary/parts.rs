@@ -11,8 +11,9 @@ use super::hub::saved::SavedLine;
 use super::lane::saved::SavedLanes;
 use super::listen::saved::SavedListeners;
 use super::output::saved::SavedOutputs;
+use super::rows::saved::SavedRows;
 use super::slot::Id;
-use super::{Loop, ask, desk, hub};
+use super::{Loop, ask, desk, hub, rows};
 use crate::fork::Fork;
 use crate::ipc::message::ListenerId;
 use crate::sys::passed::Fd;
@@ -49,6 +50,9 @@ pub(crate) struct Parts {
     pub(crate) wanted: Vec<(u64, Fork)>,
     /// The number of the last question: late answers are to match no other.
     pub(crate) asked: u64,
+    /// What workers count; since version 3.
+    #[serde(default, skip_serializing_if = "SavedRows::is_empty")]
+    pub(crate) rows: SavedRows,
 }
 
 /// A worker's process.
@@ -77,7 +81,7 @@ impl Parts {
         let lines = self.lines.iter().flat_map(SavedLine::fds);
         let way = self.lanes.fds().chain(self.listeners.fds()).chain(self.door.fds());
         let activated = self.activated.iter().map(|(_, socket)| socket);
-        activated.chain(children).chain(lines).chain(way).chain(self.outputs.fds())
+        activated.chain(children).chain(lines).chain(way).chain(self.outputs.fds()).chain(self.rows.fds())
     }
 }
 
@@ -114,6 +118,7 @@ impl Loop {
             forks: self.forks.iter().map(|(slot, fork)| (*slot, fork.clone())).collect(),
             wanted: desk::forks(),
             asked: ask::last(),
+            rows: rows::saved::save(),
         })
     }
 }

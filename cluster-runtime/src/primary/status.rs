@@ -13,9 +13,10 @@ use serde::{Serialize, Serializer};
 
 use super::slot::Id;
 use super::step::Fleet;
-use super::{desk, hub};
+use super::{desk, hub, rows};
 use crate::event::{Address, Exit, State};
 use crate::ipc::channel::BUILD;
+use crate::load::Load;
 use crate::reload::Reload;
 use crate::settings::settings;
 use crate::upgrade::Upgrade;
@@ -61,7 +62,7 @@ pub struct Status {
     pub program: PathBuf,
     /// This library, and its version.
     pub build: String,
-    /// How long the cluster has been there; after an upgrade, how long this program runs it. What is counted begins anew then, too.
+    /// How long the cluster has been there; after an upgrade, how long this program runs it. `restarts` begin anew then, too.
     #[serde(serialize_with = "seconds")]
     pub uptime: Duration,
     /// That of the last reload or upgrade that succeeded, or 1.
@@ -72,6 +73,9 @@ pub struct Status {
     pub settings: String,
     /// Where connections and datagrams come from.
     pub listeners: Vec<Address>,
+    /// What all workers have done since the cluster began, also those that have ended, and across upgrades. It never becomes less,
+    /// but for what is open.
+    pub load: Load,
     /// By slot; in a reload, the one that is to leave comes before its replacement.
     pub workers: Vec<WorkerStatus>,
     /// The reload that runs.
@@ -106,6 +110,8 @@ pub struct WorkerStatus {
     pub last_beat: Option<Duration>,
     /// How many workers in this slot have ended unasked.
     pub restarts: u64,
+    /// What it has done: see [`Worker::load`](crate::Worker::load).
+    pub load: Option<Load>,
     /// Bytes that it was sent and has not read. See [`Worker::backlog`](crate::Worker::backlog).
     pub backlog: usize,
 }
@@ -157,8 +163,13 @@ pub fn status() -> Option<Status> {
             generation: seen.generation,
             state: seen.state,
             age: seen.born.map_or(Duration::ZERO, |born| now.saturating_duration_since(born)),
-            last_beat: seen.beat.map(|beat| now.saturating_duration_since(beat)),
+            // Where one is waited for; on the board it may have come since then.
+            last_beat: seen.beat.map(|beat| {
+                let noted = now.saturating_duration_since(beat);
+                rows::silent(seen.id).map_or(noted, |silent| silent.min(noted))
+            }),
             restarts: known.restarts.get(&seen.slot).copied().unwrap_or(0),
+            load: rows::load(seen.id).map(Load::from),
             backlog: hub::backlog(seen.id),
         };
         let mut workers: Vec<_> = known.workers.iter().map(worker).collect();
@@ -172,6 +183,7 @@ pub fn status() -> Option<Status> {
             stopping: known.stopping,
             settings: settings().in_a_line(),
             listeners: known.listeners.clone(),
+            load: rows::total().into(),
             workers,
             reload: known.reload,
             last_reload: known.last_reload.as_ref().map(|(reload, at)| LastChange {
@@ -209,7 +221,9 @@ impl fmt::Display for Status {
                 write!(f, "\n  listening on {}", listeners.join(", "))?;
             }
         }
-        for WorkerStatus { slot, id, pid, generation, state, age, last_beat, restarts, backlog } in
+        let Load { received, open, served } = self.load;
+        write!(f, "\n  connections: {open} open of {received}, requests: {served}")?;
+        for WorkerStatus { slot, id, pid, generation, state, age, last_beat, restarts, load, backlog } in
             &self.workers
         {
             let state = format!("{state:?}").to_lowercase();
@@ -220,6 +234,9 @@ impl fmt::Display for Status {
             )?;
             if let Some(beat) = last_beat {
                 write!(f, ", last beat {beat:.1?} ago")?;
+            }
+            if let Some(Load { received, open, served }) = load {
+                write!(f, ", {open} open of {received}, {served} served")?;
             }
             if *backlog > 0 {
                 write!(f, ", {backlog} bytes wait for it")?;
@@ -363,6 +380,7 @@ mod tests {
             age: Duration::from_secs(id * 50),
             last_beat: Some(Duration::from_millis(1500)),
             restarts: 0,
+            load: (id == 1).then_some(Load { received: 9, open: 2, served: 30 }),
             backlog,
         };
         let status = Status {
@@ -374,6 +392,7 @@ mod tests {
             stopping: false,
             settings: "2 workers".into(),
             listeners: vec![Address::parse("127.0.0.1:80").unwrap(), Address::parse("unix:/a").unwrap()],
+            load: Load { received: 90, open: 4, served: 300 },
             workers: vec![worker(0, 1, 1, State::Listening, 3), worker(0, 2, 2, State::Online, 0)],
             reload: Some(ReloadStatus { generation: 2, done: 0, coming: 1, left: 1 }),
             last_reload: Some(LastChange {
@@ -391,7 +410,8 @@ mod tests {
                 "./server (cluster 1), primary 7, up 1d 1h, generation 1",
                 "  settings: 2 workers",
                 "  listening on 127.0.0.1:80, unix:/a",
-                "  slot 0: worker 1, pid 41, generation 1, listening, 50.0s old, 0 restarts, last beat 1.5s ago, 3 bytes wait for it",
+                "  connections: 4 open of 90, requests: 300",
+                "  slot 0: worker 1, pid 41, generation 1, listening, 50.0s old, 0 restarts, last beat 1.5s ago, 2 open of 9, 30 served, 3 bytes wait for it",
                 "  slot 0: worker 2, pid 42, generation 2, online, 1m 40s old, 0 restarts, last beat 1.5s ago",
                 "  reload: generation 2 comes: 0 slots done, 1 coming, 1 left",
                 "  upgrade: under way",

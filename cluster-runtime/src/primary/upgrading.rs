@@ -133,14 +133,10 @@ impl Loop {
         let told = |error: io::Error| format!("writing the state: {error}");
         let image = program::running().map_err(told)?;
         let parts = self.save_parts(now).map_err(told)?;
-        let state = State { fleet: self.fleet.save(now), parts, refused };
         let before = self.upgrading.before.as_ref().filter(|_| returned);
-        let header = Header {
-            version: before.map_or(VERSION, |before| before.version),
-            returned,
-            pid: std::process::id(),
-            image: image.as_raw_fd(),
-        };
+        let version = before.map_or(VERSION, |before| before.version);
+        let state = State { fleet: self.fleet.save(now), parts, refused }.of_version(version);
+        let header = Header { version, returned, pid: std::process::id(), image: image.as_raw_fd() };
         let file = file::write(&header, &state.encode()?);
         let memory = memfd::sealed(NAME, &file, state.parts.fds()).map_err(told)?;
         Ok(Written { state, memory, image })

@@ -24,6 +24,7 @@ pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod scm;
+pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod socket_file;

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::board::Line;
+
 /// The room of one server for open connections, over all its lanes.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
@@ -52,9 +54,11 @@ impl Account {
 
 impl Permit {
     /// For a connection that has come: its end will be a proof that this worker can serve.
-    pub(crate) fn spent(self) -> Spent {
+    /// It is counted on `line`, wherever it ends.
+    pub(crate) fn spent(self, line: Line<'static>) -> Spent {
         super::connection_opened();
-        Spent { permit: self, counts: false }
+        line.received();
+        Spent { permit: self, line, counts: false }
     }
 }
 
@@ -62,6 +66,7 @@ impl Permit {
 #[derive(Debug)]
 pub(crate) struct Spent {
     permit: Permit,
+    line: Line<'static>,
     /// Its end is that of a request.
     counts: bool,
 }
@@ -83,8 +88,10 @@ impl Drop for Spent {
             super::proven();
         }
         if self.counts {
+            self.line.served();
             super::served();
         }
+        self.line.ended();
         super::connection_ended();
     }
 }

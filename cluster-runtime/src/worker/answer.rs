@@ -14,10 +14,10 @@ impl Answer {
         self.0.take().ok_or_else(|| io::Error::other("the primary's answer was taken already"))
     }
 
-    /// The lane that was opened, if it is that which was asked for.
-    pub(super) fn lane(&self) -> Option<LaneId> {
+    /// The lane that was opened, if it is that which was asked for, and its line on the board.
+    pub(super) fn lane(&self) -> Option<(LaneId, Option<u8>)> {
         match &self.0 {
-            Some((ToWorker::Lane { result: Ok(lane), .. }, _)) => Some(*lane),
+            Some((ToWorker::Lane { result: Ok(lane), line, .. }, _)) => Some((*lane, *line)),
             _ => None,
         }
     }

@@ -99,7 +99,7 @@ fn n32_answers_that_nobody_waits_for_are_ignored() {
     primary.says(Head::of(Kind::Answer, number + 1), b"forged");
     primary.says(Head::of(Kind::Refusal, u64::MAX), b"forged");
     primary.says(Head::relay(0, number), b"not a primary's word");
-    let lane = ToWorker::Lane { call: Call(99), result: Ok(crate::ipc::message::LaneId(9)) };
+    let lane = ToWorker::Lane { call: Call(99), result: Ok(crate::ipc::message::LaneId(9)), line: None };
     primary.says(Head::CONTROL, Encoded::new(&lane).unwrap().as_bytes());
     primary.was_heard();
     assert!(told.try_recv().is_err());
@@ -199,9 +199,9 @@ fn what_is_first_done_with_an_answer_waits_for_nobody() {
     let ToPrimary::Listen { call, .. } = decode(&primary.hears().body).unwrap() else {
         panic!("another question")
     };
-    let lane = ToWorker::Lane { call, result: Ok(LaneId(7)) };
+    let lane = ToWorker::Lane { call, result: Ok(LaneId(7)), line: None };
     primary.says(Head::CONTROL, Encoded::new(&lane).unwrap().as_bytes());
-    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Some(LaneId(7))));
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Some((LaneId(7), None))));
     primary.was_heard();
     let std::task::Poll::Ready(Ok((answer, ()))) = asked.poll(&mut cx) else { panic!("no answer") };
     assert!(answer.take().is_ok());

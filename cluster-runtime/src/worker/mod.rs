@@ -3,6 +3,7 @@
 //! A connection's way through it: `receive` (off the lane) → the user's server → `account` (closed, given back).
 //! Its end: `drain`. Messages: `say` → `link` (the channel) → `inbox`, `question`.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,9 +18,11 @@ use self::link::Link;
 use self::pulse::Pulses;
 use self::question::Questions;
 use self::wear::Wearing;
+use crate::board::{Board, Line};
 use crate::config::{Runtime, Settings};
 use crate::ipc::channel::Reply;
 use crate::ipc::message::ToPrimary;
+use crate::load::Load;
 use crate::report;
 use crate::role::{self, Process};
 use crate::sys::{process, signal};
@@ -58,6 +61,11 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// What this process is as a worker; set once, at its birth.
 static HERE: OnceLock<Here> = OnceLock::new();
 
+thread_local! {
+    /// Where this thread counts what it serves; the worker as a whole does where nothing is said.
+    static LINE: Cell<Option<Line<'static>>> = const { Cell::new(None) };
+}
+
 /// Who this worker is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
@@ -76,6 +84,8 @@ struct Here {
     settings: Settings,
     drain: Drain,
     wearing: Wearing,
+    /// What it counts.
+    board: Board,
     messages: Inbox,
     questions: Inbox,
     pulses: Pulses,
@@ -142,6 +152,7 @@ pub async fn shutdown_signal() {
 pub(crate) fn begin(
     birth: Birth,
     channel: OwnedFd,
+    board: Option<OwnedFd>,
     settings: Settings,
     unblock: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<ThisWorker> {
@@ -156,7 +167,16 @@ pub(crate) fn begin(
     role::turn_into(Process::Worker);
     let link = Link::new(channel, terminate)?;
     link.tell(&ToPrimary::Online, None);
-    let here = become_worker(Here::new(birth, settings, To::Primary(Box::new(link))))?;
+    let here = Here::new(birth, settings, To::Primary(Box::new(link)));
+    let here = become_worker(match board.map(Board::of).transpose() {
+        Ok(board) => Here { board: board.unwrap_or(here.board), ..here },
+        Err(error) => {
+            report::warn(format_args!(
+                "mapping the page of memory in which this worker counts: {error}; the primary does not know what it does"
+            ));
+            here
+        }
+    })?;
     process::at_exit(say_the_rest)?;
     if let To::Primary(link) = &here.to {
         link.start(here)?;
@@ -221,8 +241,21 @@ fn proven() {
     here().tell(&ToPrimary::Proven);
 }
 
+/// What this thread serves is counted on this line from now on.
+#[cfg(feature = "actix")]
+fn count_on(line: Line<'static>) {
+    LINE.set(Some(line));
+}
+
+/// This thread has answered a request.
+#[cfg(feature = "actix")]
+pub(crate) fn answered() {
+    LINE.get().unwrap_or_else(|| here().board.line(None)).served();
+    served();
+}
+
 /// One request more was served here, or what counts as one.
-pub(crate) fn served() {
+fn served() {
     let here = here();
     if let Some(why) = here.wearing.served() {
         here.tell(&ToPrimary::Worn { why });
@@ -257,6 +290,11 @@ impl ThisWorker {
     /// Which start of the code it belongs to: 1, and one more with each reload.
     pub fn generation(&self) -> u64 {
         here().birth.generation
+    }
+
+    /// What was counted of connections and requests in this process, from its birth on. Node has no word for it.
+    pub fn load(&self) -> Load {
+        here().board.sum().into()
     }
 
     /// The messages that the primary sends to this worker, from the first one on. Node: `process.on('message')`.
@@ -372,7 +410,8 @@ impl Here {
         let (messages, questions) = (Inbox::new("messages()", room), Inbox::new("questions()", room));
         let wearing = Wearing::new(birth.id, &settings);
         let pulses = Pulses::new(settings.heartbeat());
-        Here { birth, settings, drain: Drain::new(), wearing, messages, questions, pulses, to }
+        let board = Board::unread();
+        Here { birth, settings, drain: Drain::new(), wearing, board, messages, questions, pulses, to }
     }
 
     fn tell(&self, message: &ToPrimary) {

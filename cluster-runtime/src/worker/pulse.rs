@@ -1,4 +1,5 @@
-//! Signs of life: one for each lane, from the runtime that reads it.
+//! Signs of life: one for each lane, from the runtime that reads it. They stand on the board, where the primary looks when it is
+//! time; by a message it is told how often there is one, and of the first one after one was missing.
 //!
 //! The link's thread is only the clock. It rings, and a task in the runtime beats when it gets its turn; so a runtime that
 //! is blocked is silent, and one without timers is not. Rung from outside, a runtime with several threads gets to see what
@@ -12,10 +13,14 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::{Here, To, here};
+use crate::board::{self, Line};
 use crate::ipc::message::{LaneId, ToPrimary};
 
 /// How many beats there are in the time without any after which a worker is given up.
 const BEATS: u32 = 6;
+
+/// So many without a beat, and the primary may think the worse of this worker: it is told of the next one at once.
+const LATE: u32 = 2;
 
 /// Between two beats where there will be no other: decades, which may be counted with.
 const NEVER_MS: u64 = 1 << 40;
@@ -81,9 +86,10 @@ impl Pulses {
 }
 
 impl Here {
-    /// By the runtime that is to read the lane.
-    pub(super) fn beat_for(&'static self, lane: LaneId, runtime: &Handle) -> Option<Pulse> {
-        self.beat(Some(lane), runtime)
+    /// By the runtime that is to read the lane. Without a line of its own, that no other beats on, it does so by messages.
+    pub(super) fn beat_for(&'static self, lane: LaneId, line: Option<u8>, runtime: &Handle) -> Option<Pulse> {
+        let line = line.map(|line| self.board.line(Some(line)));
+        self.beat(Some(lane), line, runtime)
     }
 
     /// In the runtime of the body, when it begins.
@@ -104,11 +110,16 @@ impl Here {
             && let Some(runtime) = body.runtime.take()
         {
             // As long as the runtime.
-            std::mem::forget(self.beat(None, &runtime));
+            std::mem::forget(self.beat(None, Some(self.board.line(None)), &runtime));
         }
     }
 
-    fn beat(&'static self, lane: Option<LaneId>, runtime: &Handle) -> Option<Pulse> {
+    fn beat(
+        &'static self,
+        lane: Option<LaneId>,
+        line: Option<Line<'static>>,
+        runtime: &Handle,
+    ) -> Option<Pulse> {
         let To::Primary(link) = &self.to else { return None };
         let Some(every) = self.pulses.every else {
             if lane.is_some() {
@@ -129,11 +140,17 @@ impl Here {
         // By whoever says that it is up, who may hang in the next moment; and before the primary, whose settings may be others,
         // has waited longer than there is between two of ours.
         link.tell_again(&beat, &mut sent);
+        let line = line.filter(|_| self.board.is_read());
+        line.map(|line| line.beat(board::now()));
+        let late = u64::try_from((every * LATE).as_nanos()).unwrap_or(u64::MAX);
         let task = runtime.spawn(async move {
             let _ended = ended;
             loop {
                 bell.notified().await;
-                link.tell_again(&beat, &mut sent);
+                let now = board::now();
+                if line.is_none_or(|line| now.saturating_sub(line.beat(now)) > late) {
+                    link.tell_again(&beat, &mut sent);
+                }
             }
         });
         Some(Pulse(task.abort_handle()))
@@ -172,7 +189,7 @@ mod tests {
             let here: &'static Here =
                 Box::leak(Box::new(Here::new(ALONE, settings, To::Primary(Box::new(link)))));
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _pulse = here.beat_for(LaneId(3), runtime.handle());
+            let _pulse = here.beat_for(LaneId(3), Some(1), runtime.handle());
             let mut intake = Intake::default();
             intake.read(&theirs).unwrap();
             let said = decode(&intake.next().unwrap().expect("a beat").body).unwrap();

@@ -20,6 +20,7 @@ use super::answer::Answer;
 use super::bind::{Listener, Of};
 use super::pulse::Pulse;
 use super::{Here, To, here, unclustered};
+use crate::board::Line;
 use crate::ipc::channel::crowded;
 #[cfg(feature = "actix")]
 use crate::ipc::message::ListenerId;
@@ -50,6 +51,8 @@ pub(crate) struct Lane {
     source: Source,
     pulse: Option<Pulse>,
     account: Account,
+    /// Where what comes on it is counted.
+    line: Line<'static>,
     #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "keeps the wishes' sender"))]
     remote: LaneRemote,
     wishes: watch::Receiver<Wish>,
@@ -128,7 +131,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
     let here = here();
     // Counted from the question on: it may be open, and bring something, before this task is told so.
     let opening = Opening::new(here);
-    let mut pulse = None;
+    let (mut pulse, mut number) = (None, None);
     let source = match &here.to {
         To::Primary(link) if listeners.iter().any(|listener| matches!(listener.of, Of::Here(_))) => {
             let sockets = unclustered::Sockets::open(listeners)?;
@@ -142,14 +145,18 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
             // It is waited for from the primary's answer on, and whoever accepts may be busy with something else when that
             // comes, for as long as it likes: this runtime would be taken for one that is blocked.
             let runtime = Handle::current();
-            let beat = move |answer: &Answer| here.beat_for(answer.lane()?, &runtime);
+            let beat = move |answer: &Answer| {
+                let (lane, line) = answer.lane()?;
+                here.beat_for(lane, line, &runtime)
+            };
             let question = |call| ToPrimary::Listen { call, listeners: ids };
             let (answer, begun) = link.call_async(question, None, beat).await?;
             pulse = begun;
-            let (ToWorker::Lane { result, .. }, fd) = answer.take()? else {
+            let (ToWorker::Lane { result, line, .. }, fd) = answer.take()? else {
                 return Err(io::Error::other("the primary answered another question"));
             };
             let id = result?;
+            number = line;
             let source = fd.ok_or_else(|| io::Error::other("the lane did not arrive"));
             source
                 .and_then(|fd| Source::primary(id, fd))
@@ -163,6 +170,7 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
         source,
         pulse,
         account: account.clone(),
+        line: here.board.line(number),
         remote: LaneRemote { wish: Arc::new(wish) },
         wishes,
         wish: Wish::Receive,
@@ -198,6 +206,12 @@ impl Lane {
         self.remote.clone()
     }
 
+    /// From now on this thread serves what comes on it, and nothing else.
+    #[cfg(feature = "actix")]
+    pub(crate) fn serve_here(&self) {
+        super::count_on(self.line);
+    }
+
     /// The next connection; `None` when nothing more will come. Cancel-safe.
     #[cfg(feature = "actix")]
     pub(crate) async fn receive(&mut self) -> io::Result<Option<Connection>> {
@@ -222,7 +236,7 @@ impl Lane {
                         Room::Here(permit) => permit,
                         _ => self.account.overdraw(),
                     };
-                    let permit = permit.spent();
+                    let permit = permit.spent(self.line);
                     return Poll::Ready(Ok(Some(Connection {
                         socket,
                         #[cfg(feature = "actix")]

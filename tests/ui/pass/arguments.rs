@@ -86,7 +86,11 @@ mod all {
 }
 
 mod numbers {
-    #[cluster::main(workers = 4, threads = 1, max_restarts = 3, max_connections = 1, listen = "127.0.0.1:0")]
+    fn pick(choice: &cluster::Choice) -> Option<usize> {
+        choice.candidates().first().map(|worker| worker.slot())
+    }
+
+    #[cluster::main(workers = 4, threads = 1, policy = pick, max_restarts = 3, max_connections = 1, listen = "127.0.0.1:0")]
     pub async fn main() {}
 }
 

@@ -48,6 +48,6 @@ impl Hearts {
             ))
         };
         let hearts = saved.iter().map(restore).collect::<Result<_, String>>()?;
-        Ok(Hearts { hearts, attended: None })
+        Ok(Hearts { hearts, attended: None, looked: None })
     }
 }

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Lane, Lanes, Left, Turn};
-use crate::config::Overload;
+use crate::config::{Overload, Policy};
 use crate::ipc::message::{LaneId, ListenerId};
+use crate::primary::pace::Pace;
 use crate::primary::pick::RoundRobin;
+use crate::primary::rows;
 use crate::primary::slot::Id;
 use crate::sys::passed::{Claims, Fd};
 
@@ -28,6 +30,17 @@ struct SavedLane {
     full: bool,
     ended: bool,
     left: Left,
+    #[serde(default, skip_serializing_if = "is_none")]
+    generation: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
+    handed: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
+    taken_back: u64,
+}
+
+/// What an earlier image has not saved is not known, and 0.
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Lanes {
@@ -42,6 +55,9 @@ impl Lanes {
             full: lane.full,
             ended: lane.ended,
             left: lane.left,
+            generation: lane.generation,
+            handed: lane.pace.handed(),
+            taken_back: lane.pace.taken_back(),
         });
         let turns = self.rings.iter().filter_map(|(id, ring)| Some((*id, ring.robin.last()?)));
         SavedLanes { lanes: lanes.collect(), turns: turns.collect(), last: self.last }
@@ -54,11 +70,12 @@ impl SavedLanes {
     }
 
     /// One that was crowded, or rested, is tried at once: the kernel says again how it is.
-    pub(crate) fn adopt(self, overload: Overload, claims: &Claims) -> Lanes {
-        let mut lanes = Lanes::new(overload);
+    pub(crate) fn adopt(self, overload: Overload, policy: Policy, claims: &Claims) -> Lanes {
+        let mut lanes = Lanes::new(overload, policy);
         lanes.last = self.last;
         for saved in self.lanes {
-            let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left } = saved;
+            let SavedLane { id, worker, slot, listeners, tx, rx, full, ended, left, .. } = saved;
+            let (generation, pace) = (saved.generation, Pace::of(saved.handed, saved.taken_back));
             let (tx, rx) = (tx.take(claims), rx.take(claims));
             let worker = Id(worker);
             let lane = Lane {
@@ -73,6 +90,12 @@ impl SavedLanes {
                 rest_until: None,
                 ended,
                 left,
+                view: rows::view(worker, id),
+                generation,
+                pace,
+                watched: false,
+                #[cfg(test)]
+                pretended: None,
             };
             lanes.lanes.insert(id, lane);
             lanes.sort(id);

@@ -36,15 +36,26 @@ fn load(file: &[u8]) -> Result<(Header, State), String> {
 
 #[test]
 fn p101_a_state_of_version_1_has_defaults_for_what_it_lacks() {
-    let state = State { fleet: state().fleet.of_version_1(), ..state() };
+    let state = State { fleet: state().fleet.of_version_1(), ..state().of_version(2) };
     let header = Header { version: 1, ..HEAD };
     let file = fixture(1, &write(&header, &state.encode().unwrap()));
     assert_eq!(load(&file).unwrap(), (header, state));
 }
 
+/// Mutation: leave the board in what an image is given that has none.
 #[test]
-fn p103_a_state_of_version_2_is_written_as_it_was_read() {
-    let file = fixture(2, &whole());
+fn p101_a_state_of_version_2_has_no_board() {
+    let state = State { parts: state().of_version(2).parts, ..state() };
+    let header = Header { version: 2, ..HEAD };
+    let file = fixture(2, &write(&header, &state.encode().unwrap()));
+    assert_eq!(load(&file).unwrap(), (header, state));
+    assert!(super::super::sample::state().of_version(2).parts.rows.is_empty());
+    assert_eq!(super::super::sample::state().of_version(3), super::super::sample::state());
+}
+
+#[test]
+fn p103_a_state_of_version_3_is_written_as_it_was_read() {
+    let file = fixture(3, &whole());
     let (header, read) = load(&file).unwrap();
     assert_eq!((header, &read), (HEAD, &state()));
     assert_eq!(write(&header, &read.encode().unwrap()), file);

@@ -246,6 +246,11 @@ impl Fleet {
         self.members.iter().filter(|member| member.exists).map(|member| Id(member.id))
     }
 
+    /// Nobody's signs of life are to be waited for.
+    pub(super) fn without_hearts(self) -> Fleet {
+        Fleet { hearts: Vec::new(), ..self }
+    }
+
     /// Whether it tells why an upgrade has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.upgrade.as_ref().is_some_and(|upgrade| upgrade.failed.is_some())

@@ -14,9 +14,10 @@ mod words;
 
 pub(crate) use self::fleet::Fleet;
 use super::parts::Parts;
+use super::rows::saved::SavedRows;
 
-/// The version that this program writes. 2 has the configured number of workers.
-pub(crate) const VERSION: u32 = 2;
+/// The version that this program writes. 2 has the configured number of workers, 3 the board.
+pub(crate) const VERSION: u32 = 3;
 
 /// All of it, part by part.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -29,6 +30,16 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// As a program of that version wants it, which knows of no more than it names. To one that has never heard of the board, a
+    /// worker that beats on it would seem to have stalled; and descriptors that it does not know would stay open for ever.
+    pub(crate) fn of_version(self, version: u32) -> State {
+        if version >= 3 {
+            return self;
+        }
+        let parts = Parts { rows: SavedRows::default(), ..self.parts };
+        State { fleet: self.fleet.without_hearts(), parts, ..self }
+    }
+
     /// The body of a file.
     ///
     /// # Errors

@@ -82,6 +82,19 @@ fn parts() -> Value {
     let tap = map([("worker", v(12)), ("stderr", v(true)), ("pipe", v(38)), ("begun", text("half a li"))]);
     let outputs = map([("taps", list([tap])), ("waiting", list([text("[12] a line\n"), text("")]))]);
     let child = map([("worker", v(12)), ("pid", v(4712)), ("pidfd", v(39))]);
+    let tally = |received: u64| {
+        let counts = [("received", v(received)), ("open", v(3)), ("served", v(u64::MAX)), ("lied", v(true))];
+        map(counts)
+    };
+    let row = map([
+        ("worker", v(14)),
+        ("memory", v(42)),
+        ("made", v(1u64 << 50)),
+        ("last", v(63)),
+        ("lanes", v([(7, 63)])),
+        ("tally", tally(9)),
+    ]);
+    let rows = map([("rows", list([row])), ("past", tally(4711))]);
     let fork = || Fork::new().env("NAME", "value").cwd("/srv");
     map([
         ("name", v("a program")),
@@ -101,6 +114,7 @@ fn parts() -> Value {
         ("forks", v([(3, fork())])),
         ("wanted", v([(11, fork())])),
         ("asked", v(u64::MAX / 3)),
+        ("rows", rows),
     ])
 }
 
@@ -113,5 +127,5 @@ pub(super) fn state() -> State {
 #[test]
 fn the_sample_is_written_as_it_was_read() {
     assert_eq!(v(state().parts), parts());
-    assert_eq!(state().parts.fds().count(), 12);
+    assert_eq!(state().parts.fds().count(), 13);
 }
