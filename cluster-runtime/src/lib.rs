@@ -184,6 +184,9 @@ pub mod actix;
 mod alone;
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod bench;
 mod board;
 mod cluster;
 mod config;

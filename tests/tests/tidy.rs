@@ -29,7 +29,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut all = Vec::new();
-    for folder in ["cluster-runtime/src", "cluster-macros/src", "examples", "judge", "tests"] {
+    for folder in ["cluster-runtime/src", "cluster-macros/src", "examples", "judge", "tests", "bench"] {
         collect(&root().join(folder), &mut all);
     }
     assert!(all.len() > 20, "is this the repository?");

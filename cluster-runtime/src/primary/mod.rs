@@ -61,7 +61,7 @@ pub(crate) mod output;
 mod own;
 mod pace;
 pub(crate) mod parts;
-mod pick;
+pub(crate) mod pick;
 mod recycle;
 mod relay;
 mod reload;
