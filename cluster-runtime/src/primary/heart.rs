@@ -171,6 +171,7 @@ impl Fleet {
         for (id, lane, ago) in beats {
             self.sign(id, Sign::Seen { lane, ago }, now, &mut out);
         }
+        self.look_ahead_at_hearts();
         out
     }
 
