@@ -88,6 +88,22 @@ fn memory_is_taken_for_what_has_come_and_given_back() {
     assert!(decoder.bytes.capacity() <= 2 * READ, "{} are kept", decoder.bytes.capacity());
 }
 
+/// Mutations: ask for 64 KiB from the first read on; never ask for more than at first.
+#[test]
+fn a_channel_that_carries_little_has_little_room_and_one_that_is_full_more() {
+    let (bytes, frames) = stream();
+    let mut decoder = Decoder::default();
+    for _ in 0..100 {
+        push(&mut decoder, &bytes);
+        let read = std::iter::from_fn(|| decoder.next().unwrap()).count();
+        assert_eq!(read, frames.len());
+    }
+    assert!(decoder.bytes.capacity() <= 2 * FIRST_READ, "{} for a few frames", decoder.bytes.capacity());
+    let full = vec![0; decoder.room().len()];
+    push(&mut decoder, &full);
+    assert!(decoder.room().len() >= READ, "{} after a read that came back full", decoder.room().len());
+}
+
 #[test]
 fn what_is_not_this_protocol_is_an_error_and_no_panic() {
     let header = |at: usize, byte: u8| {
