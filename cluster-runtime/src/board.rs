@@ -118,7 +118,7 @@ pub(crate) fn now() -> u64 {
 
 #[cfg(test)]
 #[path = "board/model_tests.rs"]
-#[allow(dead_code, reason = "the model needs a part of it")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "the model is of a part of it, over other atomics")]
 mod model_tests;
 #[cfg(test)]
 #[path = "board/tests.rs"]

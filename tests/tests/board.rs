@@ -1,22 +1,23 @@
 //! The board: what workers count, read by the primary without a message.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use cluster_tests::client::{Connection, ask};
 use cluster_tests::upgrades::Disk;
 use cluster_tests::{Cluster, Event, Signal, board, process};
 
-/// Blocks until what is counted of all together is this: received, open, served. The whole line.
-fn total(cluster: &mut Cluster, [received, open, served]: [u64; 3]) -> String {
-    let words = format!("total {received} {open} {served}");
-    cluster.until(&words, |story| {
-        let last = story.events().filter_map(|event| match event {
-            Event::Said(line) if line.starts_with("total ") => Some(line),
+/// Blocks until this is what was counted last: of all together and of each, received, open, served.
+fn counted(cluster: &mut Cluster, counts: &str) {
+    cluster.until(counts, |story| {
+        let told = story.events().filter_map(|event| match event {
+            Event::Said(line) => line.strip_prefix("total "),
             _ => None,
         });
-        last.last().filter(|line| line.starts_with(&format!("{words},")) || **line == words).cloned()
-    })
+        told.last().filter(|last| *last == counts).map(drop)
+    });
 }
 
 /// So many requests on each.
@@ -52,27 +53,61 @@ fn r04_p40_what_is_received_open_and_served_is_counted_and_outlives_who_counted_
     let mut cluster = Cluster::start("counts", 2);
     let address = cluster.up(2);
     let mut held = connections(&address, 6, 3);
-    assert_eq!(total(&mut cluster, [6, 6, 18]), "total 6 6 18, 1: 3 3 9, 2: 3 3 9");
+    counted(&mut cluster, "6 6 18, 1: 3 3 9, 2: 3 3 9");
     // By turns.
     held.truncate(4);
-    assert_eq!(total(&mut cluster, [6, 4, 18]), "total 6 4 18, 1: 3 2 9, 2: 3 2 9");
+    counted(&mut cluster, "6 4 18, 1: 3 2 9, 2: 3 2 9");
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);
     cluster.said("1 had Some(9)");
     cluster.up(2);
-    assert_eq!(total(&mut cluster, [6, 2, 18]), "total 6 2 18, 3: 0 0 0, 2: 3 2 9");
+    counted(&mut cluster, "6 2 18, 3: 0 0 0, 2: 3 2 9");
     drop(held);
     cluster.signal(Signal::HUP);
     cluster.said("reload 2 ok");
     cluster.exit(3);
     cluster.exit(2);
-    assert_eq!(total(&mut cluster, [6, 0, 18]), "total 6 0 18, 4: 0 0 0, 5: 0 0 0");
+    counted(&mut cluster, "6 0 18, 4: 0 0 0, 5: 0 0 0");
     let more = connections(&address, 2, 1);
-    assert_eq!(total(&mut cluster, [8, 2, 20]), "total 8 2 20, 4: 1 1 1, 5: 1 1 1");
+    counted(&mut cluster, "8 2 20, 4: 1 1 1, 5: 1 1 1");
     drop(more);
-    total(&mut cluster, [8, 0, 20]);
+    counted(&mut cluster, "8 0 20, 4: 1 0 1, 5: 1 0 1");
     never_less(&mut cluster);
     cluster.stop();
+}
+
+/// Mutation: count a connection as a request when it comes, or never; count none of `cluster::net`.
+#[test]
+fn r04_a_connection_of_net_counts_as_one_request_when_it_has_ended() {
+    let mut cluster = Cluster::of("counts").workers(1).env("TEST_NET", 1).start();
+    let address = cluster.up(1);
+    let mut client = TcpStream::connect(&address).expect("connect");
+    client.write_all(b"a word").expect("write");
+    let echoed = client.read(&mut [0; 1]).expect("read");
+    cluster.check(echoed == 1, "a worker to serve");
+    counted(&mut cluster, "1 1 0, 1: 1 1 0");
+    drop(client);
+    counted(&mut cluster, "1 0 1, 1: 1 0 1");
+    cluster.stop();
+}
+
+/// Mutation: send the nursery, or the fresh image, no row; map it and count elsewhere.
+#[test]
+fn whoever_is_born_in_another_way_has_its_row_too() {
+    for (fixture, spawn) in [("preload", "fork"), ("serve", "exec")] {
+        let mut cluster = Cluster::of(fixture).workers(1).env("CLUSTER_SPAWN", spawn).start();
+        let address = cluster.up(1);
+        let held = connections(&address, 1, 2);
+        cluster.expect_log("  ");
+        cluster.signal(Signal::USR1);
+        cluster.logged("connections: 1 open of 1, requests: 2");
+        let pid = cluster.fork(1).pid;
+        cluster.check(board::mapped(pid).len() == 1, "one row in the worker");
+        let open = process::descriptors(pid);
+        cluster.check(!open.iter().any(|(_, to)| to.contains(board::NAME)), "no descriptor of it");
+        drop(held);
+        cluster.stop();
+    }
 }
 
 /// Mutation: leave the rows behind, or the sums; map nothing in the new image; let a lane forget its line.
@@ -82,7 +117,7 @@ fn r04_counts_outlive_an_upgrade() {
     let mut cluster = disk.plan("counts").workers(2).start();
     let address = cluster.up(2);
     let held = connections(&address, 4, 2);
-    total(&mut cluster, [4, 4, 8]);
+    counted(&mut cluster, "4 4 8, 1: 2 2 4, 2: 2 2 4");
     cluster.signal(Signal::USR2);
     // Those who drain count on, in the image that has taken over.
     cluster.fork(3);
@@ -90,9 +125,9 @@ fn r04_counts_outlive_an_upgrade() {
     cluster.said("upgrade 2 ok");
     cluster.exit(1);
     cluster.exit(2);
-    assert_eq!(total(&mut cluster, [4, 0, 8]), "total 4 0 8, 3: 0 0 0, 4: 0 0 0");
+    counted(&mut cluster, "4 0 8, 3: 0 0 0, 4: 0 0 0");
     drop(connections(&address, 2, 2));
-    assert_eq!(total(&mut cluster, [6, 0, 12]), "total 6 0 12, 3: 1 0 2, 4: 1 0 2");
+    counted(&mut cluster, "6 0 12, 3: 1 0 2, 4: 1 0 2");
     never_less(&mut cluster);
     cluster.stop();
 }
@@ -123,7 +158,7 @@ fn s16_a_worker_that_writes_all_over_its_row_has_no_other_and_can_not_take_its_o
 
 /// Mutation: close no row, or unmap none.
 #[test]
-fn p73_three_hundred_births_leave_no_row_behind() {
+fn p73_a_hundred_births_leave_no_row_behind() {
     let mut cluster = Cluster::start("serve", 1);
     cluster.up(1);
     let primary = cluster.pid();
@@ -133,13 +168,13 @@ fn p73_three_hundred_births_leave_no_row_behind() {
         (open, board::mapped(primary).len())
     };
     cluster.expect_log("SIGKILL");
-    for id in 1..=300 {
+    for id in 1..=100 {
         cluster.signal_worker(id, Signal::KILL);
         cluster.exit(id);
         cluster.listening(id + 1);
     }
     cluster.eventually("one row, mapped once", || rows() == (1, 1));
-    let worker = cluster.fork(301).pid;
+    let worker = cluster.fork(101).pid;
     cluster.check(board::mapped(worker).len() == 1, "its own and nobody else's in the worker");
     let held = process::descriptors(worker);
     cluster.check(!held.iter().any(|(_, target)| target.contains(board::NAME)), "no descriptor of it");

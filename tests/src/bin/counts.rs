@@ -1,12 +1,12 @@
-//! `serve`, whose primary tells what is counted whenever that has changed, and at each end. Workers can be told to write what they
-//! like on the board.
+//! `serve`, or with TEST_NET an echo, whose primary tells what is counted whenever that has changed, and at each end. Workers can
+//! be told to write what they like on the board.
 
 use std::time::Duration;
 
 use actix_web::{App, web};
 use cluster::actix::HttpServer;
-use cluster::{Exit, Primary, Signal, Worker, status};
-use cluster_tests::{announce, board, serve};
+use cluster::{Exit, Primary, Worker, status};
+use cluster_tests::{announce, board, echo, serve};
 
 /// `total 5 2 15, 1: 3 1 9, 2: 2 1 6`: received, open, served.
 fn counts() -> String {
@@ -26,7 +26,6 @@ fn setup(primary: &mut Primary) {
             println!("{last}");
         }
     });
-    primary.on_signal(Signal::WINCH, || println!("now {}", counts()));
     primary.on_exit(|worker: Worker, _: Exit| {
         println!("{} had {:?}", worker.id(), worker.load().map(|load| load.served))
     });
@@ -34,6 +33,9 @@ fn setup(primary: &mut Primary) {
 
 #[cluster::main(primary = setup)]
 async fn main() -> std::io::Result<()> {
+    if std::env::var_os("TEST_NET").is_some() {
+        return Ok(echo::tcp(cluster::net::TcpListener::bind("127.0.0.1:0").await?).await);
+    }
     let routes = |app: &mut web::ServiceConfig| serve::routes(app.route("/lie", web::get().to(board::lie)));
     HttpServer::new(move || App::new().configure(routes)).bind("127.0.0.1:0")?.run().await
 }
