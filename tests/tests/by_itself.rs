@@ -194,7 +194,7 @@ fn p60_p76_changes_under_load_lose_nothing_over_a_unix_socket() {
 
 /// The new program may have another policy; workers of the old one keep to theirs until they leave.
 ///
-/// Mutation: forget whose socket is whose, or who accepts by himself, over an upgrade.
+/// Mutation: forget over an upgrade whose socket is whose.
 #[test]
 fn p82_upgrades_from_policy_to_policy_under_load_lose_nothing() {
     let disk = Disk::of("by-itself");

@@ -27,7 +27,7 @@ enum State {
     /// Opened by the first who accepts: then this worker can serve, and not before.
     Bound,
     Opening(Pin<Box<dyn Future<Output = io::Result<Lane>> + Send>>),
-    Open(Lane),
+    Open(Box<Lane>),
     Ended,
 }
 
@@ -82,7 +82,7 @@ impl Acceptor {
                     *state = State::Opening(Box::pin(opening));
                 }
                 State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Ok(lane) => *state = State::Open(lane),
+                    Ok(lane) => *state = State::Open(Box::new(lane)),
                     Err(error) => {
                         // To be tried again by the next who accepts.
                         *state = State::Bound;

@@ -91,7 +91,8 @@ mod tests {
         for _ in 0..10_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let name = (seed >> 33) % 16;
-            let at = ((seed >> 40) % 4 > 0).then(|| start + Duration::from_millis((seed >> 45) % 64));
+            let at =
+                (!(seed >> 40).is_multiple_of(4)).then(|| start + Duration::from_millis((seed >> 45) % 64));
             deadlines.set(name, at);
             match at {
                 Some(at) => drop(all.insert(name, at)),

@@ -253,3 +253,27 @@ fn lanes_are_found_where_a_look_at_all_of_them_would_find_them() {
     }
     assert!(lanes.last > 20 && clients.iter().flatten().count() > 300, "little has happened");
 }
+
+/// Mutation: leave nothing to the primary while somebody accepts; or a slot's socket to whoever has another slot.
+#[test]
+fn what_nobody_with_room_accepts_from_by_himself_is_left_to_the_primary() {
+    let mut lanes = Lanes::default();
+    assert!(!lanes.leave_to_us(HTTP, None), "nobody would take it");
+    let (first, _one) = lanes.open(Id(1), 0, 1, vec![HTTP]).unwrap();
+    let (second, _other) = lanes.open(Id(2), 1, 1, vec![HTTP]).unwrap();
+    assert!(lanes.leave_to_us(HTTP, None) && lanes.leave_to_us(HTTP, Some(0)));
+    lanes.tend(Id(2), first, vec![HTTP]);
+    assert!(lanes.leave_to_us(HTTP, Some(0)), "it is another's lane");
+    lanes.tend(Id(1), first, vec![HTTP, ListenerId(9)]);
+    assert!(lanes.leave_to_us(HTTP, None), "the other knows its lane only");
+    assert!(!lanes.leave_to_us(HTTP, Some(0)) && lanes.leave_to_us(HTTP, Some(1)));
+    lanes.tend(Id(2), second, vec![HTTP]);
+    assert!(!lanes.leave_to_us(HTTP, None) && !lanes.leave_to_us(HTTP, Some(1)));
+    lanes.full(Id(1), first);
+    assert!(!lanes.leave_to_us(HTTP, None) && lanes.leave_to_us(HTTP, Some(0)));
+    lanes.room(Id(1), first);
+    lanes.suspect(Id(2), true);
+    assert!(!lanes.leave_to_us(HTTP, Some(0)) && lanes.leave_to_us(HTTP, Some(1)));
+    lanes.all_gone(Id(1));
+    assert!(!lanes.leave_to_us(HTTP, Some(0)), "nobody has room: clients wait where they are");
+}

@@ -82,7 +82,7 @@ enum Source {
         socket: UnixStream,
         last: i32,
         /// What else connections come from: sockets that this worker accepts from by itself.
-        own: unclustered::Sockets,
+        own: Box<unclustered::Sockets>,
     },
     Here(unclustered::Sockets),
 }
@@ -377,7 +377,7 @@ impl Source {
         let last = next_descriptor(&fd).unwrap_or(i32::MAX);
         // tokio never asks what kind of Unix socket it is given; we alone read from it, by recvmsg.
         let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))?;
-        Ok(Source::Primary { id, socket, last, own: unclustered::Sockets::given(sockets)? })
+        Ok(Source::Primary { id, socket, last, own: Box::new(unclustered::Sockets::given(sockets)?) })
     }
 
     /// Until then the primary accepts from them, and hands over what has come.
