@@ -70,7 +70,9 @@ impl Lanes {
             lane.pace.look(received);
             // What is on one that is out of the rings is for others anyhow, or for nobody else.
             lane.watched = lane.pace.unread() > 0 && !(lane.full || lane.silent || lane.ended);
-            if lane.watched {
+            if !lane.watched {
+                lane.pace.rest();
+            } else {
                 self.stirred |= lane.pace.is_late();
                 self.watched.push_back((now + until_next_look(now.saturating_duration_since(at)), id));
             }
