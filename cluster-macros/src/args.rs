@@ -8,6 +8,7 @@ use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
 
 use crate::listen::addresses;
+use crate::policy::{POLICIES, Policy};
 use crate::values::{choice, duration, list, number, size};
 
 /// All errors of one attribute, so that a user meets them together and not one a build.
@@ -73,16 +74,6 @@ pub(crate) enum Restart {
     Always,
     OnFailure,
     Never,
-}
-
-/// Its variants are named as the runtime's are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Policy {
-    RoundRobin,
-    LeastConnections,
-    Sticky,
-    Shared,
-    ReusePort,
 }
 
 /// Its variants are named as the runtime's are.
@@ -391,16 +382,7 @@ impl Takes {
                 ];
                 choice(name, text, &choices, "")
             }
-            (Takes::Policy, Lit::Str(text)) => {
-                let choices = [
-                    ("round-robin", Value::Policy(Policy::RoundRobin)),
-                    ("least-connections", Value::Policy(Policy::LeastConnections)),
-                    ("sticky", Value::Policy(Policy::Sticky)),
-                    ("shared", Value::Policy(Policy::Shared)),
-                    ("reuseport", Value::Policy(Policy::ReusePort)),
-                ];
-                choice(name, text, &choices, "")
-            }
+            (Takes::Policy, Lit::Str(text)) => choice(name, text, &POLICIES, ""),
             (Takes::Overload, Lit::Str(text)) => {
                 let choices = [
                     ("wait", Value::Overload(Overload::Wait)),

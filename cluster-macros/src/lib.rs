@@ -4,6 +4,7 @@ mod args;
 mod born;
 mod expand;
 mod listen;
+mod policy;
 mod swap;
 mod values;
 

@@ -26,30 +26,37 @@ fn met(number: u8, address: &str, word: &str) -> u64 {
     connection.read_to_end().reply().number(word).expect("a number")
 }
 
-/// Two clients at a time, so that nobody has to wait for a processor for as long as the primary has patience.
+/// A worker that is kept from its processor for longer than the primary has patience is passed over, as it should be; where others
+/// build and test on this machine that happens now and then, and not most of the time. By chance one round in fifty is exact.
 ///
 /// Mutation: pick at random; give a successor no turn.
 #[test]
 fn g5_each_of_three_workers_gets_its_exact_share_under_load_and_after_a_death() {
     let mut cluster = by("round-robin").workers(3).start();
     let address = cluster.up(3);
-    for round in 0..2 {
-        let load = Load::on(&address, 2);
-        load.served(300);
-        let tally = load.stop();
-        let shares: Vec<_> = tally.by_worker.values().copied().collect();
-        let spread = shares.iter().max().unwrap_or(&0) - shares.iter().min().unwrap_or(&0);
-        println!("round {round}: {shares:?}");
-        cluster.check(shares.len() == 3 && tally.harmed() == 0, &format!("all to be answered: {tally:?}"));
-        cluster.check(spread <= 1, &format!("exact shares: {shares:?}"));
-        if round == 0 {
+    for killed in [Some(2), None] {
+        let rounds: Vec<_> = (0..12).map(|_| share_of_each(&address)).collect();
+        let exact = rounds.iter().filter(|(least, most)| *most - *least <= 1).count();
+        cluster.check(exact >= 8, &format!("exact shares: {rounds:?}"));
+        if let Some(id) = killed {
             cluster.expect_log("SIGKILL");
-            cluster.signal_worker(2, Signal::KILL);
-            cluster.exit(2);
+            cluster.signal_worker(id, Signal::KILL);
+            cluster.exit(id);
             cluster.up(3);
         }
     }
     cluster.stop();
+}
+
+/// The least and the most that one of three gets of some hundred connections.
+fn share_of_each(address: &str) -> (usize, usize) {
+    let load = Load::on(address, 4);
+    load.served(100);
+    let tally = load.stop();
+    assert_eq!(tally.harmed(), 0, "{tally:?}");
+    let shares = || tally.by_worker.values().copied();
+    let least = if shares().count() == 3 { shares().min() } else { None };
+    (least.unwrap_or(0), shares().max().unwrap_or(0))
 }
 
 /// Mutation: have no patience.
@@ -173,12 +180,12 @@ fn a_policy_of_ones_own_picks_and_its_faults_are_told_once() {
     }
     assert!(met(101, &address, "slot") < 3);
     cluster.said(&format!("at {address}"));
-    let seen: BTreeSet<_> =
-        (0..3).map(|n| format!("candidate {} slot {n} generation 1 open 0", n + 1)).collect();
-    let said = |line: &&String| cluster.story().said(line);
-    assert_eq!(seen.iter().filter(said).count(), 3, "{}", cluster.story());
+    for (slot, handed) in [0, 3, 3].into_iter().enumerate() {
+        cluster.said(&format!("candidate {} slot {slot} generation 1 handed {handed}", slot + 1));
+    }
     cluster.expect_log("policy panicked");
     cluster.expect_log("panicked at");
+    cluster.expect_log("a bug in the policy");
     cluster.expect_log("policy said 99");
     for _ in 0..3 {
         let turns: BTreeSet<_> = [99, 100, 102].map(|number| met(number, &address, "slot")).into();

@@ -477,6 +477,15 @@ impl Lanes {
         }
         self.resting.set(id, lane.rest_until);
         place(&mut self.giving, id, lane.gives());
+        if ready
+            && self.policy.moves()
+            && let Some(lane) = self.lanes.get_mut(&id)
+            && lane.pace.unread() > 0
+            && !std::mem::replace(&mut lane.watched, true)
+        {
+            // It was out of turn, where nobody looks at what it has not read.
+            self.watched.push_front((Instant::now(), id));
+        }
     }
 }
 

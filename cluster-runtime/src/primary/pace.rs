@@ -88,6 +88,12 @@ impl Pace {
         }
     }
 
+    /// Nobody looks any more: what is on the lane is waited for by another rule, and when it gets something again it is with
+    /// nothing to be late with.
+    pub(crate) fn rest(&mut self) {
+        (self.due, self.late) = (None, false);
+    }
+
     /// How many are off the lane.
     fn off(&self) -> u64 {
         self.received.saturating_add(self.taken_back)

@@ -10,7 +10,7 @@ fn pick(choice: &Choice) -> Option<usize> {
         101 => {
             for worker in choice.candidates() {
                 let (id, slot, generation) = (worker.id(), worker.slot(), worker.generation());
-                println!("candidate {id} slot {slot} generation {generation} open {}", worker.open());
+                println!("candidate {id} slot {slot} generation {generation} handed {}", worker.handed());
             }
             println!("at {}", choice.address());
             None

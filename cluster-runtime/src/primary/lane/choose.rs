@@ -70,6 +70,9 @@ impl Lanes {
             lane.pace.look(received);
             // What is on one that is out of the rings is for others anyhow, or for nobody else.
             lane.watched = lane.pace.unread() > 0 && !(lane.full || lane.silent || lane.ended);
+            if !lane.watched {
+                lane.pace.rest();
+            }
             place(&mut self.giving, id, lane.gives());
             if lane.watched {
                 self.stirred |= lane.pace.is_late();

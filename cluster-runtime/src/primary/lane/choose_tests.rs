@@ -182,6 +182,22 @@ fn the_primary_wakes_up_while_something_is_unread_and_not_otherwise() {
     assert_eq!(world.lanes.deadline(), None, "whoever is suspected is not waited for by the millisecond");
 }
 
+/// Mutation: look at it no more.
+#[test]
+fn whoever_is_trusted_again_has_its_turn() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+    world.read(1, 1);
+    world.wait(PATIENCE);
+    world.wait(PATIENCE);
+    world.lanes.suspect(Id(1), true);
+    world.wait(PATIENCE);
+    world.lanes.suspect(Id(1), false);
+    assert_eq!(world.lanes.watched.len(), 1, "what it has not read is looked after again");
+    world.read(0, 1);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+}
+
 /// Mutation: look again as soon as ever.
 #[test]
 fn where_the_primary_is_woken_late_everybody_has_longer() {

@@ -1,5 +1,7 @@
 //! The lanes, as one image of the primary leaves them for the next. What is on them stays in the kernel.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Lane, Lanes, Left, Turn};
@@ -97,12 +99,16 @@ impl SavedLanes {
                 view: rows::view(worker, id),
                 generation,
                 pace,
-                watched: false,
+                watched: policy.moves(),
                 #[cfg(test)]
                 pretended: None,
                 // Nobody knows.
                 empty: false,
             };
+            if lane.watched {
+                // What was unread when the image before looked is there still, perhaps.
+                lanes.watched.push_back((Instant::now(), id));
+            }
             lanes.insert(id, lane);
         }
         for (listener, turn) in self.turns {
