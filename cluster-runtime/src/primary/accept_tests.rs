@@ -80,7 +80,7 @@ fn no_connection_costs_the_primary_an_allocation() {
     assert_eq!(served, [100; 4]);
 }
 
-/// Mutation: leave out what a turn tells of itself in `Door::hand_off`; the loop would wait with somebody in its hands.
+/// Mutation: say nothing of it in `Door::accept`; the loop would be told of the same listener for ever.
 #[test]
 fn where_nobody_has_room_the_loop_is_told() {
     let mut world = World::new(1);
@@ -95,6 +95,21 @@ fn where_nobody_has_room_the_loop_is_told() {
     assert!(world.door.stirred && world.lanes.is_stirred());
     assert_eq!(world.read(), [1], "the others wait where they are");
     drop(clients);
+}
+
+/// Mutation: say nothing of it in `Door::hand_off`; the loop would wait with somebody in its hands.
+#[test]
+fn where_somebody_was_accepted_and_nobody_takes_him_the_loop_is_told() {
+    let mut world = World::new(1);
+    assert!(world.lanes.read_back(Instant::now()).is_none());
+    let mut clients = Vec::new();
+    while !world.door.stirred {
+        assert!(clients.len() < 4096, "a lane has an end");
+        clients.push(world.connect());
+        world.turn();
+    }
+    assert_eq!(world.door.waiting.values().map(VecDeque::len).sum::<usize>(), 1);
+    assert_eq!(world.read(), [clients.len() - 1]);
 }
 
 /// Mutation: accept as long as there are some: a burst at one listener would keep all else waiting.
