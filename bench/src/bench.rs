@@ -16,8 +16,8 @@ pub(crate) struct Bench {
     pub(crate) places: Places,
     pub(crate) record: Record,
     progress: Progress,
-    /// Those that did not start: they are not tried again.
-    failed: BTreeSet<&'static str>,
+    /// Those that did not start, or not serve: they are not tried again.
+    pub(crate) failed: BTreeSet<&'static str>,
 }
 
 impl Bench {
@@ -61,6 +61,7 @@ impl Bench {
             match Running::start(server, &bench.places, workers) {
                 Ok(running) => {
                     if let Err(error) = measure(bench, server, &running) {
+                        bench.failed.insert(server.name);
                         bench.record.note(format!("{}, {scenario}: {error}", server.title));
                     }
                 }

@@ -64,6 +64,9 @@ fn measure(options: Options) -> io::Result<()> {
     if bench.options.write {
         document::write(&bench.places.root().join("docs"), &measured, &bench.record)?;
     }
+    if bench.options.by_name && !bench.failed.is_empty() {
+        return Err(io::Error::other(format!("of those that were asked for, {:?} failed", bench.failed)));
+    }
     Ok(())
 }
 

@@ -29,6 +29,8 @@ Measures the cluster beside other servers, one after the other in each round, an
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) servers: Vec<&'static Server>,
+    /// They were asked for by name: then it is an error where one fails.
+    pub(crate) by_name: bool,
     /// All, if there are none.
     scenarios: Vec<String>,
     pub(crate) rounds: usize,
@@ -48,6 +50,7 @@ impl Options {
     pub(crate) fn from(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
         let mut options = Options {
             servers: server::ALL.iter().collect(),
+            by_name: false,
             scenarios: Vec::new(),
             rounds: 3,
             time: Duration::from_secs(2),
@@ -61,6 +64,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("servers") => {
+                    options.by_name = true;
                     let names = parser.value()?.string()?;
                     let named = |name| server::named(name).ok_or_else(|| unknown("server", name));
                     options.servers = names.split(',').map(named).collect::<Result<_, _>>()?;

@@ -74,6 +74,6 @@ mod tests {
             record.add("connection", "node", "cpu", value);
         }
         assert_eq!(record.over("connection", "actix", "node", "cpu"), Some(2.0));
-        assert_eq!((record.rows("connection"), record.rows("idle")), (vec!["actix"], vec![]));
+        assert_eq!((record.rows("connection"), record.rows("idle")), (vec!["actix", "node"], vec![]));
     }
 }
