@@ -23,7 +23,7 @@ fn to_worker(address: &str, id: u64) -> Connection {
         let worker = connection.ask("/").worker();
         (worker, connection)
     });
-    connections.find(|(worker, _)| *worker == id).expect("there is no end").1
+    connections.by_ref().take(64).find(|(worker, _)| *worker == id).expect("each has its turn").1
 }
 
 /// What the primary tells of the flood at this: how much it has heard, and how many clients wait.

@@ -42,6 +42,14 @@ impl Fleet {
         }
     }
 
+    /// Notes when the next thing is due, so that [`deadline`](Fleet::deadline) need not look at everybody.
+    pub(super) fn look_ahead(&mut self) {
+        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
+        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end()).chain(self.worn_at);
+        self.due_at = self.members.values().filter_map(Member::deadline).chain(others).min();
+        self.look_ahead_at_hearts();
+    }
+
     /// As many as this, from now on: the lowest vacant slots are filled, or the highest places are given up. During a reload
     /// the new ones are of the generation that is being made.
     pub(super) fn scale(&mut self, workers: usize, now: Instant, out: &mut Vec<Effect>) {

@@ -328,14 +328,6 @@ impl Fleet {
         self.due_at.into_iter().chain(self.heart_deadline()).min()
     }
 
-    /// Notes when the next thing is due, so that [`deadline`](Fleet::deadline) need not look at everybody.
-    pub(super) fn look_ahead(&mut self) {
-        let refills = self.slots.iter().filter_map(|slot| slot.refill_at);
-        let others = refills.chain(self.upgrades.deadline()).chain(self.pre_drain_end()).chain(self.worn_at);
-        self.due_at = self.members.values().filter_map(Member::deadline).chain(others).min();
-        self.look_ahead_at_hearts();
-    }
-
     /// Whether the cluster has ended: nobody is left and nobody is to come.
     pub(crate) fn is_over(&self) -> bool {
         self.members.is_empty() && self.slots.iter().all(|slot| slot.refill_at.is_none())

@@ -1,6 +1,5 @@
 //! The clients: processes of this same program, which do what they read and say when it is done.
 
-use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,12 +11,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 use crate::Shares;
 
 /// What this program is started with to be one of them.
-pub const WORD: &str = "clients";
+pub(crate) const WORD: &str = "clients";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All of them.
-pub struct Clients(Vec<OneProcess>);
+pub(crate) struct Clients(Vec<OneProcess>);
 
 struct OneProcess {
     child: Child,
@@ -26,14 +25,14 @@ struct OneProcess {
 }
 
 impl Clients {
-    /// Starts `count` of them, `most` in each process; no address of these is another group's.
-    pub fn start(group: u8, count: usize, most: usize, address: &str) -> Self {
+    /// Starts `count` of them, `most` in each process; no address of these is another group's. The program is the one that runs,
+    /// though its file may be a newer one by now.
+    pub(crate) fn start(group: u8, count: usize, most: usize, address: &str) -> Self {
         let processes = count.div_ceil(most).max(4);
-        let own = env::current_exe().expect("the path of this program");
         let start = |n: usize| {
             let count = count * (n + 1) / processes - count * n / processes;
             let from = Ipv4Addr::new(127, group, 0, u8::try_from(n + 2).expect("some dozen processes"));
-            let mut command = Command::new(&own);
+            let mut command = Command::new("/proc/self/exe");
             command.args([WORD, &from.to_string(), &count.to_string(), address]);
             let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
             let mut child = child.expect("start a process of clients");
@@ -45,7 +44,7 @@ impl Clients {
     }
 
     /// Waits until everybody is served; by whom.
-    pub fn connected(&mut self) -> Shares {
+    pub(crate) fn connected(&mut self) -> Shares {
         let mut all = Shares::new();
         for process in &mut self.0 {
             for word in process.line().split_whitespace() {
@@ -58,7 +57,7 @@ impl Clients {
     }
 
     /// Has each ask once; how many were answered.
-    pub fn ask(&mut self) -> usize {
+    pub(crate) fn ask(&mut self) -> usize {
         for process in &mut self.0 {
             process.orders.write_all(b"ask\n").expect("order");
         }
@@ -66,7 +65,7 @@ impl Clients {
     }
 
     /// Has all of them go.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         for OneProcess { mut child, orders, mut words } in self.0 {
             drop(orders);
             words.read_to_end(&mut Vec::new()).expect("read its last words");
@@ -87,7 +86,7 @@ impl OneProcess {
 }
 
 /// In such a process.
-pub fn run(from: &str, count: usize, address: &str) -> io::Result<()> {
+pub(crate) fn run(from: &str, count: usize, address: &str) -> io::Result<()> {
     process::raise_descriptors();
     let from: Ipv4Addr = from.parse().map_err(io::Error::other)?;
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
