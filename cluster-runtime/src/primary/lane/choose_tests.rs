@@ -120,7 +120,7 @@ fn by_turns_it_is_exact_as_long_as_all_keep_up() {
             world.read_all();
         }
     }
-    assert_eq!(world.moved(), []);
+    assert_eq!(world.moved(), Vec::<usize>::new());
 }
 
 /// Mutation: have no patience; read back what is there at once; from a lane that has been read meanwhile.
@@ -129,7 +129,7 @@ fn what_one_that_is_busy_has_not_read_goes_to_one_that_is_not() {
     let mut world = World::new(Policy::RoundRobin, &[0, 1]);
     assert_eq!([(); 6].map(|()| world.send(None)), [0, 1, 0, 1, 0, 1]);
     world.read(1, 3);
-    assert_eq!(world.moved(), []);
+    assert_eq!(world.moved(), Vec::<usize>::new());
     world.wait(PATIENCE);
     assert_eq!(world.moved(), [], "the primary may have been late itself");
     world.wait(PATIENCE);
@@ -154,12 +154,12 @@ fn where_nobody_keeps_up_everything_stays_where_it_is() {
     (0..10).for_each(|_| assert!(world.send(None) < 2));
     for _ in 0..5 {
         world.wait(PATIENCE);
-        assert_eq!(world.moved(), []);
+        assert_eq!(world.moved(), Vec::<usize>::new());
     }
     world.lanes.disregard_limits();
     world.read(1, 5);
     world.wait(PATIENCE);
-    assert_eq!(world.moved(), []);
+    assert_eq!(world.moved(), Vec::<usize>::new());
 }
 
 /// Mutation: look for ever; never.
