@@ -26,11 +26,11 @@ pub(crate) fn describe(places: &Places, servers: &[&Server]) -> String {
     let lock = fs::read_to_string(places.root().join("Cargo.lock")).unwrap_or_default();
     versions.push(locked(&lock, "actix-web").map(|version| format!("actix-web {version}")));
     let has = |make| servers.iter().any(|server| server.make == make);
+    // Not PM2: whoever asks it for its version starts its daemon.
     for (make, program, args) in [
         (Make::Node, "node", "--version"),
         (Make::Nginx, "nginx", "-v"),
         (Make::Haproxy, "haproxy", "-v"),
-        (Make::Pm2, "pm2", "--version"),
         (Make::Gunicorn, "gunicorn", "--version"),
     ] {
         if has(make) {
