@@ -162,6 +162,10 @@ mod tests {
         (client, Eager::new(socket, false).unwrap())
     }
 
+    fn named<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+        std::thread::Builder::new().name("client".to_owned()).spawn(run).unwrap()
+    }
+
     fn is_registered(stream: &Eager) -> bool {
         matches!(stream, Eager::Registered(_))
     }
@@ -201,7 +205,7 @@ mod tests {
         client.write_all(b"one").unwrap();
         assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
         // By another thread, while it is waited for.
-        let writer = std::thread::spawn(move || {
+        let writer = named(move || {
             client.write_all(b"two").unwrap();
             client
         });
@@ -217,7 +221,7 @@ mod tests {
         let (mut client, mut stream) = pair();
         let sent: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
         let there = sent.clone();
-        let peer = std::thread::spawn(move || {
+        let peer = named(move || {
             client.write_all(&there).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             let mut back = Vec::new();
