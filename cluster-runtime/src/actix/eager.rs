@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(stream.read(&mut buffer).await.unwrap(), 0, "the end");
     }
 
-    /// Mutation: read no more than once before it is registered; or take a write that would block for an error.
+    /// Mutation: take a write that would block for an error.
     #[tokio::test]
     async fn more_than_fits_goes_both_ways_whole() {
         let (mut client, mut stream) = pair();
@@ -233,6 +233,18 @@ mod tests {
         stream.write_all(&came).await.unwrap();
         stream.shutdown().await.unwrap();
         assert!(came == sent && peer.join().unwrap() == sent);
+
+        // Written to before anything was read, it is not registered yet when there is no room for more.
+        let (mut client, mut stream) = pair();
+        let peer = named(move || {
+            let mut came = Vec::new();
+            client.read_to_end(&mut came).unwrap();
+            came
+        });
+        let much = sent.repeat(8);
+        stream.write_all(&much).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert!(is_registered(&stream) && peer.join().unwrap() == much);
     }
 
     /// Mutation: disregard `shown`.
