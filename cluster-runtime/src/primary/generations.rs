@@ -129,3 +129,11 @@ impl Loop {
         self.keep_current()
     }
 }
+
+/// Says how many workers there are to be.
+pub(super) fn tell_scaled(from: usize, to: usize) {
+    match from == to {
+        true => report::info(format_args!("scaling to {to} workers: there are as many already")),
+        false => report::info(format_args!("scaling from {from} to {to} workers")),
+    }
+}

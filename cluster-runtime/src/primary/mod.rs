@@ -390,12 +390,7 @@ impl Loop {
                     "worker {} serves on, since the one for its place did not come up: another is tried in {delay:.1?}",
                     id.0
                 )),
-                Effect::Scaled { from, to } if from == to => {
-                    report::info(format_args!("scaling to {to} workers: there are as many already"));
-                }
-                Effect::Scaled { from, to } => {
-                    report::info(format_args!("scaling from {from} to {to} workers"));
-                }
+                Effect::Scaled { from, to } => generations::tell_scaled(from, to),
                 Effect::NotToBe { id } => self.not_to_be(id)?,
                 Effect::Check => self.check()?,
                 Effect::Exec => self.execute()?,
