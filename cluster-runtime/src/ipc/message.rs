@@ -46,6 +46,9 @@ pub(crate) enum ToPrimary {
         listeners: Vec<ListenerId>,
         #[serde(default)]
         by_itself: bool,
+        /// What I do stands on the board.
+        #[serde(default)]
+        counts: bool,
     },
     /// From these I accept by myself, as long as I read from this lane.  // after Socket, Lane
     Accepts { lane: LaneId, listeners: Vec<ListenerId> },

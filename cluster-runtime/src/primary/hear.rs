@@ -78,7 +78,12 @@ impl Loop {
             ToPrimary::Bind { call, key, backlog } => self.bind(id, call, key, backlog)?,
             ToPrimary::Unbind { listener } => self.unbind(id, listener),
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd)?,
-            ToPrimary::Listen { call, listeners, by_itself } => {
+            ToPrimary::Listen { call, listeners, by_itself, counts } => {
+                if !counts {
+                    // Its page did not arrive, or could not be mapped: what it never writes there would look like a lane that
+                    // nobody reads.
+                    rows::close(id);
+                }
                 self.listen(id, call, listeners, by_itself)?
             }
             ToPrimary::Accepts { lane, listeners } => self.lanes.tend(id, lane, listeners),
