@@ -63,7 +63,14 @@ pub(crate) enum ToPrimary {
     /// I am up, though I listen to nothing.
     Ready,
     /// The thread that reads this lane lives; without a lane, the runtime of the body. So I say `every_ms`.
-    Beat { lane: Option<LaneId>, every_ms: u64 },
+    /// `board_ms`: so often, and on the board. To a primary that does not look there I say `every_ms`, for ever: it is not to wait
+    /// for what it can't see.
+    Beat {
+        lane: Option<LaneId>,
+        every_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        board_ms: Option<u64>,
+    },
     /// The runtime of the body has ended: I beat for it no more.
     Still,
     /// My first connection is done with: I have proven myself. // once

@@ -91,7 +91,11 @@ impl Loop {
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
             ToPrimary::Unlisten { lane } => self.unlisten(id, lane)?,
             ToPrimary::Gone { lane } => self.gone(id, lane)?,
-            ToPrimary::Beat { lane, every_ms } => self.beat(id, lane, every_ms)?,
+            // Of a row that is not known here, after an upgrade and the way back, nothing else would ever be heard.
+            ToPrimary::Beat { lane, board_ms: Some(_), .. } if !rows::are_beats_seen(id, lane) => {}
+            ToPrimary::Beat { lane, every_ms, board_ms } => {
+                self.beat(id, lane, board_ms.unwrap_or(every_ms))?;
+            }
             ToPrimary::Still => self.step(Input::Sign(id, Sign::Over { lane: None }))?,
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,
