@@ -149,7 +149,12 @@ fn recorded() -> Vec<Vec<u8>> {
         ToPrimary::Bind { call, key, backlog: 1024 },
         ToPrimary::Unbind { listener: ListenerId(1) },
         ToPrimary::Adopt { call },
-        ToPrimary::Listen { call, listeners: vec![ListenerId(0), ListenerId(3)], by_itself: true },
+        ToPrimary::Listen {
+            call,
+            listeners: vec![ListenerId(0), ListenerId(3)],
+            by_itself: true,
+            counts: true,
+        },
         ToPrimary::Full { lane: LaneId(5) },
         ToPrimary::Room { lane: LaneId(5) },
         ToPrimary::Unlisten { lane: LaneId(5) },

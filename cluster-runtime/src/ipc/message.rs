@@ -46,6 +46,9 @@ pub(crate) enum ToPrimary {
         listeners: Vec<ListenerId>,
         #[serde(default)]
         by_itself: bool,
+        /// What I do stands on the board.
+        #[serde(default)]
+        counts: bool,
     },
     /// From these I accept by myself, as long as I read from this lane.  // after Socket, Lane
     Accepts { lane: LaneId, listeners: Vec<ListenerId> },
@@ -60,7 +63,14 @@ pub(crate) enum ToPrimary {
     /// I am up, though I listen to nothing.
     Ready,
     /// The thread that reads this lane lives; without a lane, the runtime of the body. So I say `every_ms`.
-    Beat { lane: Option<LaneId>, every_ms: u64 },
+    /// `board_ms`: so often, and on the board. To a primary that does not look there I say `every_ms`, for ever: it is not to wait
+    /// for what it can't see.
+    Beat {
+        lane: Option<LaneId>,
+        every_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        board_ms: Option<u64>,
+    },
     /// The runtime of the body has ended: I beat for it no more.
     Still,
     /// My first connection is done with: I have proven myself. // once

@@ -256,7 +256,9 @@ fn take(
         .collect();
     primary.listeners = parts.listeners.adopt(&claims, Instant::now());
     // Before the lanes, which have lines of it.
-    parts.rows.adopt(&claims);
+    for (id, lanes) in parts.rows.adopt(&claims) {
+        primary.fleet.is_not_seen(id, &lanes);
+    }
     primary.lanes = parts.lanes.adopt(overload, policy, &claims);
     primary.door = parts.door.adopt(&claims);
     primary.announced = parts.announced.into_iter().map(|(id, listener)| (Id(id), listener)).collect();

@@ -78,7 +78,12 @@ impl Loop {
             ToPrimary::Bind { call, key, backlog } => self.bind(id, call, key, backlog)?,
             ToPrimary::Unbind { listener } => self.unbind(id, listener),
             ToPrimary::Adopt { call } => self.adopt(id, call, packet.fd)?,
-            ToPrimary::Listen { call, listeners, by_itself } => {
+            ToPrimary::Listen { call, listeners, by_itself, counts } => {
+                if !counts {
+                    // Its page did not arrive, or could not be mapped: what it never writes there would look like a lane that
+                    // nobody reads.
+                    rows::close(id);
+                }
                 self.listen(id, call, listeners, by_itself)?
             }
             ToPrimary::Accepts { lane, listeners } => self.lanes.tend(id, lane, listeners),
@@ -86,7 +91,11 @@ impl Loop {
             ToPrimary::Room { lane } => self.lanes.room(id, lane),
             ToPrimary::Unlisten { lane } => self.unlisten(id, lane)?,
             ToPrimary::Gone { lane } => self.gone(id, lane)?,
-            ToPrimary::Beat { lane, every_ms } => self.beat(id, lane, every_ms)?,
+            // Of a row that is not known here, after an upgrade and the way back, nothing else would ever be heard.
+            ToPrimary::Beat { lane, board_ms: Some(_), .. } if !rows::are_beats_seen(id, lane) => {}
+            ToPrimary::Beat { lane, every_ms, board_ms } => {
+                self.beat(id, lane, board_ms.unwrap_or(every_ms))?;
+            }
             ToPrimary::Still => self.step(Input::Sign(id, Sign::Over { lane: None }))?,
             ToPrimary::Ready => self.is_ready(id, Vec::new())?,
             ToPrimary::Proven => self.step(Input::Proven { id })?,

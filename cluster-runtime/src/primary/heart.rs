@@ -249,6 +249,14 @@ impl Fleet {
         }
     }
 
+    /// What it beats on the board, for these lanes and for itself, can't be seen: nothing of that is waited for.
+    pub(crate) fn is_not_seen(&mut self, id: Id, lanes: &[LaneId]) {
+        if let Some(heart) = self.hearts.hearts.get_mut(&id) {
+            heart.own = None;
+            heart.lanes.retain(|lane, _| !lanes.contains(lane));
+        }
+    }
+
     /// Nothing is to be heard of it any more.
     pub(super) fn heart_gone(&mut self, id: Id) {
         self.hearts.hearts.remove(&id);

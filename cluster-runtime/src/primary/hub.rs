@@ -208,7 +208,12 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
 
 /// When a shortage may be over: what is left over by a turn's end is there for nothing else.
 pub(crate) fn deadline(now: Instant) -> Option<Instant> {
-    STIRRED.with_borrow(|stirred| (!stirred.is_empty()).then(|| now + REST))
+    is_stirred().then(|| now + REST)
+}
+
+/// Whether something was said since the last turn's end.
+pub(crate) fn is_stirred() -> bool {
+    STIRRED.with_borrow(|stirred| !stirred.is_empty())
 }
 
 fn stir(id: Id) {
@@ -265,4 +270,34 @@ impl Line {
 
 fn with<T>(id: Id, f: impl FnOnce(&mut Line) -> T) -> Option<T> {
     LINES.with_borrow_mut(|lines| lines.get_mut(&id).map(f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::scm;
+
+    /// Mutation: forget who was told something alone; what is said after it has nobody to write it.
+    #[test]
+    fn what_is_said_after_another_word_goes_at_the_turns_end_and_that_is_known() {
+        let (id, epoll, (ours, theirs)) = (Id(1), Epoll::new().unwrap(), scm::stream_pair().unwrap());
+        open(id, ours);
+        attend(id, &epoll, 1).unwrap();
+        arm(&epoll, |_| 1).unwrap();
+        assert!(!is_stirred() && deadline(Instant::now()).is_none());
+        let mut intake = Intake::default();
+        let mut heard = || {
+            let _ = intake.read(&theirs);
+            std::iter::from_fn(|| intake.next().unwrap())
+                .filter(|packet| packet.head == Head::CONTROL)
+                .count()
+        };
+        for _ in 0..2 {
+            tell(id, &ToWorker::Stopping, None);
+        }
+        assert_eq!((heard(), is_stirred()), (1, true), "it waits for the turn's end");
+        arm(&epoll, |_| 1).unwrap();
+        assert_eq!((heard(), is_stirred()), (1, false));
+        close_all();
+    }
 }

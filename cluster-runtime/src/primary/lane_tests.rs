@@ -277,3 +277,28 @@ fn what_nobody_with_room_accepts_from_by_himself_is_left_to_the_primary() {
     lanes.all_gone(Id(1));
     assert!(!lanes.leave_to_us(HTTP, Some(0)), "nobody has room: clients wait where they are");
 }
+
+/// What is never written on a row is no lane that nobody reads: whoever can't map its page says so when it listens. Mutation:
+/// keep the row.
+#[test]
+fn who_counts_nothing_and_says_so_has_its_turns() {
+    for (counts, fair) in [(true, false), (false, true)] {
+        let (mut lanes, epoll) = (Lanes::default(), Epoll::new().unwrap());
+        let row = rows::open(Id(0));
+        assert!(row.is_some());
+        if !counts {
+            rows::close(Id(0));
+        }
+        let ends: Vec<_> = (0..2).map(|n| lanes.open(Id(n), n as usize, 1, vec![HTTP]).unwrap()).collect();
+        let (mut clients, mut served) = (Vec::new(), [0, 0]);
+        for n in 0..40 {
+            clients.push(send(&mut lanes, &epoll).unwrap());
+            for (served, (_, end)) in served.iter_mut().zip(&ends) {
+                *served += read(end);
+            }
+            lanes.tick(Instant::now() + Duration::from_secs(n));
+        }
+        assert_eq!(served == [20, 20], fair, "{served:?} where it counts nothing and has a row: {counts}");
+        rows::close_all();
+    }
+}

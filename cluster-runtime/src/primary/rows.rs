@@ -142,6 +142,11 @@ pub(crate) fn line_of(id: Id, lane: LaneId) -> Option<u8> {
     with(id, |known| known.lanes.get(&lane).copied()).flatten()
 }
 
+/// Whether what beats for this lane, or for the body, is seen if it does so on the board.
+pub(crate) fn are_beats_seen(id: Id, lane: Option<LaneId>) -> bool {
+    with(id, |known| lane.is_none_or(|lane| known.lanes.contains_key(&lane))).unwrap_or(false)
+}
+
 /// What there is of it.
 pub(super) fn view(id: Id, lane: LaneId) -> Option<View> {
     with(id, |known| known.lanes.get(&lane).map(|line| known.row.view(*line))).flatten()

@@ -191,7 +191,7 @@ fn r17_a_full_channel_is_told_and_flushes_when_it_is_read() {
 fn what_is_first_done_with_an_answer_waits_for_nobody() {
     let (link, mut primary) = linked();
     let (tell, told) = channel();
-    let question = |call| ToPrimary::Listen { call, listeners: Vec::new(), by_itself: false };
+    let question = |call| ToPrimary::Listen { call, listeners: Vec::new(), by_itself: false, counts: false };
     let first = move |answer: &Answer| tell.send(answer.lane()).unwrap();
     let mut asked = std::pin::pin!(link.call_async(question, None, first));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

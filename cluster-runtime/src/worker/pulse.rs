@@ -124,7 +124,7 @@ impl Here {
         let Some(every) = self.pulses.every else {
             if lane.is_some() {
                 // The primary may have other settings than a worker with an environment of its own, and waits for the lane.
-                link.tell(&ToPrimary::Beat { lane, every_ms: NEVER_MS }, None);
+                link.tell(&ToPrimary::Beat { lane, every_ms: NEVER_MS, board_ms: None }, None);
             }
             return None;
         };
@@ -133,14 +133,19 @@ impl Here {
         if self.pulses.add(&bell, every) {
             link.wake();
         }
-        let beat = ToPrimary::Beat { lane, every_ms };
+        let line = line.filter(|_| self.board.is_read());
+        // After an upgrade that has failed it may be read by a program that knows of no board: taken for the first of many
+        // messages, it would be this worker's end, since no other comes while all is well.
+        let beat = match line {
+            None => ToPrimary::Beat { lane, every_ms, board_ms: None },
+            Some(_) => ToPrimary::Beat { lane, every_ms: NEVER_MS, board_ms: Some(every_ms) },
+        };
         // Where the last one ends, on its way: while the primary does not read, there is one of them and no more.
         let mut sent = 0;
         let ended = lane.is_none().then_some(Ended);
         // By whoever says that it is up, who may hang in the next moment; and before the primary, whose settings may be others,
         // has waited longer than there is between two of ours.
         link.tell_again(&beat, &mut sent);
-        let line = line.filter(|_| self.board.is_read());
         line.map(|line| line.beat(board::now()));
         let late = u64::try_from((every * LATE).as_nanos()).unwrap_or(u64::MAX);
         let task = runtime.spawn(async move {
@@ -177,6 +182,7 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::ipc::channel::{Intake, decode};
+    use crate::ipc::frame::Head;
     use crate::sys::scm;
 
     /// Mutation: beat only when the first time is over; or not at all where this worker is to have no heartbeat.
@@ -193,7 +199,37 @@ mod tests {
             let mut intake = Intake::default();
             intake.read(&theirs).unwrap();
             let said = decode(&intake.next().unwrap().expect("a beat").body).unwrap();
-            assert!(matches!(said, ToPrimary::Beat { lane: Some(LaneId(3)), every_ms } if every_ms == every));
+            assert!(
+                matches!(said, ToPrimary::Beat { lane: Some(LaneId(3)), every_ms, board_ms: None } if every_ms == every)
+            );
         }
+    }
+
+    /// Mutation: say in each how often it beats. A primary of before the board would wait for the next one.
+    #[test]
+    fn p101_word_of_beats_on_the_board_makes_nobody_wait_who_does_not_see_it() {
+        let (ours, theirs) = scm::stream_pair().unwrap();
+        let link = Link::new(ours, scm::stream_pair().unwrap().0).unwrap();
+        let settings = Settings { heartbeat_timeout: Duration::from_secs(60), ..Settings::default() };
+        let board = board::Board::of(board::make().unwrap().0).unwrap();
+        let here = Here { board, ..Here::new(ALONE, settings, To::Primary(Box::new(link))) };
+        let here: &'static Here = Box::leak(Box::new(here));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _pulse = here.beat_for(LaneId(3), Some(1), runtime.handle());
+        // The last one was long ago.
+        board.line(Some(1)).beat(1);
+        here.pulses.ring(Instant::now() + Duration::from_secs(10));
+        runtime.block_on(async { tokio::task::yield_now().await });
+        let mut intake = Intake::default();
+        intake.read(&theirs).unwrap();
+        let said =
+            std::iter::from_fn(|| intake.next().unwrap()).filter(|packet| packet.head == Head::CONTROL);
+        let said: Vec<_> = said
+            .map(|packet| match decode(&packet.body).unwrap() {
+                ToPrimary::Beat { lane: Some(LaneId(3)), every_ms, board_ms } => (every_ms, board_ms),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(said, [(NEVER_MS, Some(10_000)); 2]);
     }
 }

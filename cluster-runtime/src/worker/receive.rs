@@ -153,7 +153,8 @@ pub(crate) async fn open_lane(listeners: &[Listener], account: &Account) -> io::
                 let (lane, line) = answer.lane()?;
                 here.beat_for(lane, line, &runtime)
             };
-            let question = |call| ToPrimary::Listen { call, listeners: ids, by_itself: true };
+            let counts = here.board.is_read();
+            let question = |call| ToPrimary::Listen { call, listeners: ids, by_itself: true, counts };
             let (mut answer, begun) = link.call_async(question, None, beat).await?;
             pulse = begun;
             let sockets = answer.take_sockets();
