@@ -11,10 +11,14 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long until the next look, after one that came so late: where the primary had to wait for a processor, so did everybody, and
-/// those who have more to do than it for longer.
+/// those who have more to do than it for longer. But one that was stopped for a minute, or held up by a callback, is not to be
+/// blind for four: clients wait behind a busy worker meanwhile.
 pub(crate) fn until_next_look(late: Duration) -> Duration {
-    PATIENCE + late * 4
+    PATIENCE + late.min(LATEST) * 4
 }
+
+/// Nobody waits longer than this for a processor.
+const LATEST: Duration = Duration::from_millis(100);
 
 /// With more unread than this it is passed over at once. It is what the primary accepts in one go: whoever has not
 /// woken up while that lasts does keep up. The kernel's queue has room for some four times as many.

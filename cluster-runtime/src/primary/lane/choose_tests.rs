@@ -238,6 +238,18 @@ fn where_the_primary_is_woken_late_everybody_has_longer() {
     assert_eq!(world.lanes.deadline(), Some(world.now + PATIENCE * 5));
 }
 
+/// Mutation: for as long as that was, and longer.
+#[test]
+fn a_primary_that_stood_still_is_not_blind_for_longer_yet() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+    world.read(1, 1);
+    world.wait(Duration::from_secs(60));
+    assert_eq!(world.moved(), [], "everybody may have stood still");
+    world.wait(Duration::from_millis(500));
+    assert_eq!(world.moved(), [1]);
+}
+
 /// Mutation: count what is open alone; what is unread alone.
 #[test]
 fn the_fewest_connections_are_those_that_are_open_and_those_on_their_way() {
