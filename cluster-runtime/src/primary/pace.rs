@@ -34,6 +34,8 @@ pub(crate) struct Pace {
     /// So many were handed off by the last look, and not all of them were off the lane.
     due: Option<u64>,
     late: bool,
+    /// So many are neither on the lane nor counted: its worker lost them, or does not count.
+    missing: u64,
     /// It was late, and has not caught up since by itself: that there is nothing on its lane may be because it was taken back.
     on_trial: bool,
 }
@@ -74,6 +76,8 @@ impl Pace {
     /// What it says is not trusted: by saying what is not so, it is given more than it can read, or less.
     pub(crate) fn note(&mut self, received: Option<u64>) {
         let received = received.unwrap_or(self.handed);
+        // One that was only slow to count has now counted it.
+        self.missing = self.missing.min(self.handed.saturating_sub(received.saturating_add(self.taken_back)));
         let reads = std::mem::replace(&mut self.received, received) != received;
         self.unread = self.handed.saturating_sub(self.off());
         if reads && self.due.is_none_or(|due| self.off() >= due) {
@@ -98,9 +102,17 @@ impl Pace {
         (self.due, self.late) = (None, false);
     }
 
+    /// The lane was found empty at the look before, and nothing was sent since: what its worker has not counted by now was received
+    /// without a descriptor to spare, say, and is no reason to wait for more of it.
+    pub(crate) fn is_empty(&mut self) {
+        self.missing = self.handed.saturating_sub(self.received.saturating_add(self.taken_back));
+        self.unread = 0;
+        self.rest();
+    }
+
     /// How many are off the lane.
     fn off(&self) -> u64 {
-        self.received.saturating_add(self.taken_back)
+        self.received.saturating_add(self.taken_back).saturating_add(self.missing)
     }
 
     /// What is on the lane is for others, if others keep up.

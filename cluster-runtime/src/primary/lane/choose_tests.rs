@@ -193,6 +193,34 @@ fn where_nobody_keeps_up_everything_stays_where_it_is() {
     assert_eq!(world.moved(), Vec::<usize>::new());
 }
 
+/// A worker that is short of descriptors may receive one without its socket, which it does not count.
+///
+/// Mutation: wait for it; forgive nothing that is counted later; more than is missing.
+#[test]
+fn what_a_worker_has_lost_is_not_waited_for() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+    world.read_all();
+    let one = &mut world.ends[0].2;
+    one.received -= 1;
+    world.say();
+    for _ in 0..3 {
+        world.wait(PATIENCE);
+        assert_eq!(world.moved(), []);
+    }
+    assert_eq!(world.lanes.deadline(), None, "there is nothing to look after");
+    assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 1, 1], "it is tried with one");
+    for number in [0, 1] {
+        let count = if number == 0 { 1 } else { 3 };
+        world.read(number, count);
+    }
+    assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 0, 1]);
+    world.read(1, 2);
+    world.wait(PATIENCE);
+    world.wait(PATIENCE);
+    assert_eq!(world.moved(), [1, 1], "and looked after as any other");
+}
+
 /// Mutation: look for ever; never.
 #[test]
 fn the_primary_wakes_up_while_something_is_unread_and_not_otherwise() {
