@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::{Connection, Lanes};
 use super::listen::{Listener, Listeners};
-use super::{Loop, Source, desk};
+use super::{Loop, Source, desk, hub};
 use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
@@ -361,7 +361,9 @@ impl Loop {
                     self.door.accept(id, &self.listeners, &mut self.lanes, &self.epoll, now);
                 }
             }
-            if self.door.stirred || self.lanes.is_stirred() || desk::is_asked() {
+            // A policy may order something while it chooses, or send a message: of those but the first is written at a turn's end.
+            let said = desk::is_asked() || hub::is_stirred();
+            if self.door.stirred || self.lanes.is_stirred() || said {
                 return Ok(());
             }
         }

@@ -208,7 +208,12 @@ pub(crate) fn arm(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
 
 /// When a shortage may be over: what is left over by a turn's end is there for nothing else.
 pub(crate) fn deadline(now: Instant) -> Option<Instant> {
-    STIRRED.with_borrow(|stirred| (!stirred.is_empty()).then(|| now + REST))
+    is_stirred().then(|| now + REST)
+}
+
+/// Whether something was said since: what a policy says while it chooses may wait for the end of a turn, too.
+pub(crate) fn is_stirred() -> bool {
+    STIRRED.with_borrow(|stirred| !stirred.is_empty())
 }
 
 fn stir(id: Id) {
