@@ -139,7 +139,7 @@ fn what_one_that_is_busy_has_not_read_goes_to_one_that_is_not() {
     world.read(1, 3);
     assert_eq!(world.moved(), Vec::<usize>::new());
     world.wait(PATIENCE);
-    assert_eq!(world.moved(), [], "the primary may have been late itself");
+    assert_eq!(world.moved(), [0_usize; 0], "the primary may have been late itself");
     world.wait(PATIENCE);
     assert_eq!(world.moved(), [1, 1, 1]);
     assert_eq!([(); 2].map(|()| world.send(None)), [1, 1], "it is not looked at again yet");
@@ -206,7 +206,7 @@ fn what_a_worker_has_lost_is_not_waited_for() {
     world.say();
     for _ in 0..3 {
         world.wait(PATIENCE);
-        assert_eq!(world.moved(), []);
+        assert_eq!(world.moved(), [0_usize; 0]);
     }
     assert_eq!(world.lanes.deadline(), None, "there is nothing to look after");
     assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 1, 1], "it is tried with one");
@@ -273,7 +273,7 @@ fn a_primary_that_stood_still_is_not_blind_for_longer_yet() {
     assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
     world.read(1, 1);
     world.wait(Duration::from_secs(60));
-    assert_eq!(world.moved(), [], "everybody may have stood still");
+    assert_eq!(world.moved(), [0_usize; 0], "everybody may have stood still");
     world.wait(Duration::from_millis(500));
     assert_eq!(world.moved(), [1]);
 }
