@@ -8,10 +8,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::poll_proceed;
 
 /// Read at once, at first; most requests are smaller.
 const FIRST: usize = 2048;
@@ -58,13 +59,18 @@ impl Eager {
     }
 }
 
-/// What was tried at once; nothing where it has to be waited for.
-fn at_once<T>(mut call: impl FnMut() -> io::Result<T>) -> Option<io::Result<T>> {
+/// What was tried at once; nothing where it has to be waited for. Pending where this task is to let others go on, as with tokio's own
+/// streams: a client that sends, or takes, as fast as we can would have the thread for itself.
+fn at_once<T>(cx: &mut Context<'_>, mut call: impl FnMut() -> io::Result<T>) -> Poll<Option<io::Result<T>>> {
+    let budget = ready!(poll_proceed(cx));
     loop {
         match call() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Ready(None),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            done => return Some(done),
+            done => {
+                budget.made_progress();
+                return Poll::Ready(Some(done));
+            }
         }
     }
 }
@@ -78,7 +84,7 @@ impl AsyncRead for Eager {
         match &mut *self {
             Eager::Direct(socket, seen @ Seen::More) => {
                 let room = buffer.remaining().min(FIRST);
-                if let Some(read) = at_once(|| socket.read(buffer.initialize_unfilled_to(room))) {
+                if let Some(read) = ready!(at_once(cx, || socket.read(buffer.initialize_unfilled_to(room)))) {
                     let count = read?;
                     buffer.advance(count);
                     // The end may be read as often as one likes.
@@ -103,7 +109,7 @@ impl AsyncRead for Eager {
 impl AsyncWrite for Eager {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Eager::Direct(socket, _) = &mut *self
-            && let Some(written) = at_once(|| socket.write(bytes))
+            && let Some(written) = ready!(at_once(cx, || socket.write(bytes)))
         {
             return Poll::Ready(written);
         }
@@ -116,7 +122,7 @@ impl AsyncWrite for Eager {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Eager::Direct(socket, _) = &mut *self
-            && let Some(written) = at_once(|| socket.write_vectored(bytes))
+            && let Some(written) = ready!(at_once(cx, || socket.write_vectored(bytes)))
         {
             return Poll::Ready(written);
         }
@@ -245,6 +251,24 @@ mod tests {
         stream.write_all(&much).await.unwrap();
         stream.shutdown().await.unwrap();
         assert!(is_registered(&stream) && peer.join().unwrap() == much);
+    }
+
+    /// Mutation: spend nothing of what a task may do before others go on.
+    #[tokio::test]
+    async fn whoever_reads_and_writes_on_lets_others_go_on() {
+        let (mut client, mut stream) = pair();
+        client.write_all(&[0; 100 * FIRST]).unwrap();
+        let reads = std::future::poll_fn(|cx| {
+            let mut buffer = [0; 1];
+            let is_read = |_: &u32| {
+                Pin::new(&mut stream).poll_write(cx, b"1").is_ready()
+                    && Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut buffer)).is_ready()
+            };
+            Poll::Ready((0..1000).take_while(is_read).count())
+        });
+        let reads = reads.await;
+        assert!((1..500).contains(&reads) && !is_registered(&stream), "{reads}");
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 8, "and goes on itself");
     }
 
     /// Mutation: disregard `shown`.

@@ -71,6 +71,8 @@ struct Lane {
     watched: bool,
     /// It was read to its end, and nothing was sent since.
     empty: bool,
+    /// It was given something while it was late: until it is looked at again, nothing more is taken back.
+    returned: bool,
     #[cfg(test)]
     pretended: Option<Seen>,
 }
@@ -171,6 +173,7 @@ impl Lanes {
             pace: Pace::default(),
             watched: false,
             empty: true,
+            returned: false,
             #[cfg(test)]
             pretended: None,
         };
@@ -210,6 +213,12 @@ impl Lanes {
                 Ok(_) => {
                     lane.empty = false;
                     lane.pace.hand_off();
+                    if lane.pace.is_late() {
+                        // It may have been taken from there just now, for a listener that nobody else serves: read back at once it would
+                        // come here again, and so on without an end, while its worker stands still.
+                        lane.returned = true;
+                        self.giving.remove(&id);
+                    }
                     if self.policy.moves() && !std::mem::replace(&mut lane.watched, true) {
                         self.watched.push_back((now + until_next_look(Duration::ZERO), id));
                     }
@@ -510,7 +519,8 @@ impl Lane {
 
     /// Whether what is on it may be for others, and there may be something. One that is gone is to be forgotten, empty or not.
     fn gives(&self) -> bool {
-        let for_others = self.full || self.silent || self.left != Left::No || self.pace.is_late();
+        let late = self.pace.is_late() && !self.returned;
+        let for_others = self.full || self.silent || self.left != Left::No || late;
         self.left == Left::Gone || for_others && !self.empty
     }
 

@@ -11,10 +11,14 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long until the next look, after one that came so late: where the primary had to wait for a processor, so did everybody, and
-/// those who have more to do than it for longer.
+/// those who have more to do than it for longer. But one that was stopped for a minute, or held up by a callback, is not to be
+/// blind for four: clients wait behind a busy worker meanwhile.
 pub(crate) fn until_next_look(late: Duration) -> Duration {
-    PATIENCE + late * 4
+    PATIENCE + late.min(LATEST) * 4
 }
+
+/// Nobody waits longer than this for a processor.
+const LATEST: Duration = Duration::from_millis(100);
 
 /// With more unread than this it is passed over at once. It is what the primary accepts in one go: whoever has not
 /// woken up while that lasts does keep up. The kernel's queue has room for some four times as many.
@@ -30,6 +34,8 @@ pub(crate) struct Pace {
     /// So many were handed off by the last look, and not all of them were off the lane.
     due: Option<u64>,
     late: bool,
+    /// So many are neither on the lane nor counted: its worker lost them, or does not count.
+    missing: u64,
     /// It was late, and has not caught up since by itself: that there is nothing on its lane may be because it was taken back.
     on_trial: bool,
 }
@@ -70,6 +76,8 @@ impl Pace {
     /// What it says is not trusted: by saying what is not so, it is given more than it can read, or less.
     pub(crate) fn note(&mut self, received: Option<u64>) {
         let received = received.unwrap_or(self.handed);
+        // One that was only slow to count has now counted it.
+        self.missing = self.missing.min(self.handed.saturating_sub(received.saturating_add(self.taken_back)));
         let reads = std::mem::replace(&mut self.received, received) != received;
         self.unread = self.handed.saturating_sub(self.off());
         if reads && self.due.is_none_or(|due| self.off() >= due) {
@@ -94,9 +102,17 @@ impl Pace {
         (self.due, self.late) = (None, false);
     }
 
+    /// The lane was found empty at the look before, and nothing was sent since: what its worker has not counted by now was received
+    /// without a descriptor to spare, say, and is no reason to wait for more of it.
+    pub(crate) fn is_empty(&mut self) {
+        self.missing = self.handed.saturating_sub(self.received.saturating_add(self.taken_back));
+        self.unread = 0;
+        self.rest();
+    }
+
     /// How many are off the lane.
     fn off(&self) -> u64 {
-        self.received.saturating_add(self.taken_back)
+        self.received.saturating_add(self.taken_back).saturating_add(self.missing)
     }
 
     /// What is on the lane is for others, if others keep up.

@@ -83,6 +83,20 @@ fn one_from_which_all_was_taken_back_is_tried_with_one_at_a_time_until_it_reads(
     assert!(!pace.is_behind());
 }
 
+/// Mutation: keep what was missing once.
+#[test]
+fn who_was_only_slow_to_count_is_forgiven_once() {
+    let mut pace = Pace::default();
+    (0..3).for_each(|_| pace.hand_off());
+    pace.look(Some(1));
+    pace.is_empty();
+    assert!(pace.unread() == 0 && !pace.is_behind());
+    pace.note(Some(3));
+    pace.hand_off();
+    pace.note(Some(3));
+    assert_eq!(pace.unread(), 1);
+}
+
 /// Mutation: take nothing known for nothing received.
 #[test]
 fn who_can_not_tell_is_never_late() {
@@ -99,12 +113,13 @@ proptest! {
     ///
     /// Mutation: subtract plainly; add plainly.
     #[test]
-    fn a_worker_may_say_what_it_likes(said in prop::collection::vec((any::<Option<u64>>(), 0..3u8), 0..60)) {
+    fn a_worker_may_say_what_it_likes(said in prop::collection::vec((any::<Option<u64>>(), 0..4u8), 0..60)) {
         let mut pace = Pace::default();
         for (received, what) in said {
             match what {
                 0 => pace.hand_off(),
                 1 => pace.take_back(),
+                2 => pace.is_empty(),
                 _ => pace.look(received),
             }
             pace.note(received);

@@ -40,7 +40,11 @@ pub(crate) fn listen_beside(listener: &OwnedFd, address: SocketAddr, backlog: u3
 
 /// Whether connections come from it still.
 pub(crate) fn listens(listener: &OwnedFd) -> bool {
-    SockRef::from(listener).is_listener().unwrap_or(true)
+    // A Unix socket that was shut down listens still, as far as its state goes, and is hung up.
+    let mut fds = [PollFd::new(listener, PollFlags::empty())];
+    let is_hung_up =
+        poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP);
+    !is_hung_up && SockRef::from(listener).is_listener().unwrap_or(true)
 }
 
 /// Has it listen no more, for whoever has it too. What waits in its backlog is reset, as by the last close.
@@ -220,6 +224,19 @@ pub(crate) fn close_the_door(listener: &OwnedFd) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+
+    #[test]
+    fn what_was_shut_down_listens_no_more() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let path = std::env::temp_dir().join(format!("cluster-shut-{}", std::process::id()));
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        for listener in [OwnedFd::from(tcp), OwnedFd::from(unix)] {
+            assert!(listens(&listener));
+            SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+            assert!(!listens(&listener), "{listener:?}");
+        }
+    }
 
     #[test]
     fn behind_a_closed_door_nothing_begins_and_nothing_is_reset() {

@@ -68,6 +68,11 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let received = lane.seen().map(|seen| seen.received);
             lane.pace.look(received);
+            lane.returned = false;
+            if lane.empty {
+                // Else it would be late for ever, given nothing by which it could catch up, and looked at for ever.
+                lane.pace.is_empty();
+            }
             // What is on one that is out of the rings is for others anyhow, or for nobody else.
             lane.watched = lane.pace.unread() > 0 && !(lane.full || lane.silent || lane.ended);
             if !lane.watched {

@@ -11,6 +11,7 @@ use crate::sys::epoll::Epoll;
 use crate::sys::scm;
 
 const HTTP: ListenerId = ListenerId(1);
+const OPERATOR: ListenerId = ListenerId(2);
 
 /// As long as nothing is late.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -36,7 +37,11 @@ impl World {
 
     /// By number, from 0.
     fn open(&mut self, id: u64, slot: usize, generation: u64) {
-        let (lane, end) = self.lanes.open(Id(id), slot, generation, vec![HTTP]).unwrap();
+        self.open_to(id, slot, generation, vec![HTTP]);
+    }
+
+    fn open_to(&mut self, id: u64, slot: usize, generation: u64, listeners: Vec<ListenerId>) {
+        let (lane, end) = self.lanes.open(Id(id), slot, generation, listeners).unwrap();
         self.ends.push((lane, end, Seen::default()));
         self.say();
     }
@@ -79,11 +84,13 @@ impl World {
     }
 
     fn read_all(&mut self) {
-        for number in 0..self.ends.len() {
-            let (id, _, seen) = &self.ends[number];
-            let pace = self.lanes.lanes[id].pace;
-            self.read(number, pace.handed() - pace.taken_back() - seen.received);
-        }
+        (0..self.ends.len()).for_each(|number| self.read_all_of(number));
+    }
+
+    fn read_all_of(&mut self, number: usize) {
+        let (id, _, seen) = &self.ends[number];
+        let pace = self.lanes.lanes[id].pace;
+        self.read(number, pace.handed() - pace.taken_back() - seen.received);
     }
 
     /// It has read so many, and they are closed.
@@ -103,6 +110,7 @@ impl World {
         let mut to = Vec::new();
         while let Some(connection) = self.lanes.read_back(self.now) {
             to.push(self.give(connection));
+            assert!(to.len() < 1000, "there is no end of it");
         }
         to
     }
@@ -147,6 +155,29 @@ fn what_one_that_is_busy_has_not_read_goes_to_one_that_is_not() {
     assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 0, 1]);
 }
 
+/// A busy one alone serves a second listener, say slot 0 an address for its operator. What came from there goes round to it again, and
+/// the loop would go round with it until it reads.
+///
+/// Mutation: read on from a lane that was given something just now; never again.
+#[test]
+fn what_nobody_else_serves_is_not_moved_in_a_circle() {
+    let mut world = World::new(Policy::RoundRobin, &[]);
+    world.open_to(1, 0, 1, vec![HTTP, OPERATOR]);
+    world.open(2, 1, 1);
+    let (mine, client) = scm::stream_pair().unwrap();
+    world.clients.push(client);
+    assert_eq!(world.give(Connection { socket: mine, listener: OPERATOR, peer: None }), 0);
+    assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 0, 1]);
+    world.read(1, 2);
+    world.wait(PATIENCE);
+    world.wait(PATIENCE);
+    assert_eq!(world.moved(), [0], "the first of them comes back, and ends it");
+    world.read_all_of(1);
+    world.wait(PATIENCE);
+    assert_eq!(world.moved(), [1, 1, 0], "who was behind it has not lost his way");
+    world.read(0, 1);
+}
+
 /// Mutation: read back where all are behind, or at a stop.
 #[test]
 fn where_nobody_keeps_up_everything_stays_where_it_is() {
@@ -160,6 +191,34 @@ fn where_nobody_keeps_up_everything_stays_where_it_is() {
     world.read(1, 5);
     world.wait(PATIENCE);
     assert_eq!(world.moved(), Vec::<usize>::new());
+}
+
+/// A worker that is short of descriptors may receive one without its socket, which it does not count.
+///
+/// Mutation: wait for it; forgive nothing that is counted later; more than is missing.
+#[test]
+fn what_a_worker_has_lost_is_not_waited_for() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+    world.read_all();
+    let one = &mut world.ends[0].2;
+    one.received -= 1;
+    world.say();
+    for _ in 0..3 {
+        world.wait(PATIENCE);
+        assert_eq!(world.moved(), [0_usize; 0]);
+    }
+    assert_eq!(world.lanes.deadline(), None, "there is nothing to look after");
+    assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 1, 1], "it is tried with one");
+    for number in [0, 1] {
+        let count = if number == 0 { 1 } else { 3 };
+        world.read(number, count);
+    }
+    assert_eq!([(); 4].map(|()| world.send(None)), [0, 1, 0, 1]);
+    world.read(1, 2);
+    world.wait(PATIENCE);
+    world.wait(PATIENCE);
+    assert_eq!(world.moved(), [1, 1], "and looked after as any other");
 }
 
 /// Mutation: look for ever; never.
@@ -205,6 +264,18 @@ fn where_the_primary_is_woken_late_everybody_has_longer() {
     world.send(None);
     world.wait(PATIENCE * 2);
     assert_eq!(world.lanes.deadline(), Some(world.now + PATIENCE * 5));
+}
+
+/// Mutation: for as long as that was, and longer.
+#[test]
+fn a_primary_that_stood_still_is_not_blind_for_longer_yet() {
+    let mut world = World::new(Policy::RoundRobin, &[0, 1]);
+    assert_eq!([(); 2].map(|()| world.send(None)), [0, 1]);
+    world.read(1, 1);
+    world.wait(Duration::from_secs(60));
+    assert_eq!(world.moved(), [0_usize; 0], "everybody may have stood still");
+    world.wait(Duration::from_millis(500));
+    assert_eq!(world.moved(), [1]);
 }
 
 /// Mutation: count what is open alone; what is unread alone.

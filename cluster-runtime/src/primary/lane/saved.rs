@@ -100,6 +100,7 @@ impl SavedLanes {
                 generation,
                 pace,
                 watched: policy.moves(),
+                returned: false,
                 #[cfg(test)]
                 pretended: None,
                 // Nobody knows.
