@@ -108,6 +108,35 @@ fn g1_who_waits_for_a_worker_that_is_stopped_and_killed_is_served_by_others() {
     cluster.stop();
 }
 
+/// What the primary accepts for a slot that was given up is handed on by turns; and taken back from a worker that does not come to it,
+/// however many that has accepted by itself before.
+///
+/// Mutation: count what a worker has accepted by itself as read from its lane.
+#[test]
+fn g6_what_was_handed_to_a_busy_worker_is_served_by_one_that_is_free() {
+    let mut cluster = of("reuseport").workers(3).start();
+    let address = cluster.up(3);
+    cluster.signal(Signal::TTOU);
+    cluster.up(2);
+    spread(&address, 200);
+    let pid = cluster.fork(2).pid;
+    stand_still(&mut cluster, pid);
+    let mut clients: Vec<_> = (0..48).map(|_| Connection::to(&address)).collect();
+    clients.iter_mut().for_each(|client| client.write(GET).expect("write a request"));
+    cluster.listen_for(Duration::from_secs(1));
+    let waits = clients.iter_mut().filter(|client| {
+        client.patience(Duration::from_millis(20));
+        !client.has_come()
+    });
+    assert_eq!(waits.count(), waiting(&address), "those in its own queue wait, and nobody else");
+    cluster.signal_worker(2, Signal::CONT);
+    clients.iter_mut().for_each(|client| {
+        client.patience(Duration::from_secs(10));
+        assert_eq!(client.read_to_end().reply().status, 200);
+    });
+    cluster.stop();
+}
+
 /// The control of G1: where each worker has bound a socket of its own, of which the primary knows nothing, its queue dies with it.
 #[test]
 fn g1_control_a_socket_that_a_worker_alone_has_takes_its_queue_along() {

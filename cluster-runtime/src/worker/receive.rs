@@ -236,7 +236,7 @@ impl Lane {
             if !self.leaving {
                 ready!(self.poll_room(cx));
             }
-            match ready!(self.source.poll_next(self.leaving, cx))? {
+            match ready!(self.source.poll_next(self.leaving, self.line, cx))? {
                 Some((socket, handoff)) => {
                     let permit = match std::mem::replace(&mut self.room, Room::Unknown) {
                         Room::Here(permit) => permit,
@@ -392,6 +392,7 @@ impl Source {
     fn poll_next(
         &mut self,
         leaving: bool,
+        line: Line<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<(OwnedFd, Handoff)>>> {
         let (socket, last, own) = match self {
@@ -407,6 +408,7 @@ impl Source {
             if socket.poll_read_ready(cx)?.is_pending() {
                 let accepted = ready!(own.poll_next(false, cx))?;
                 if let Some((socket, _)) = &accepted {
+                    line.accepted();
                     *last = socket.as_raw_fd();
                 }
                 return Poll::Ready(Ok(accepted));
