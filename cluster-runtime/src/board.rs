@@ -99,6 +99,11 @@ impl View {
         self.line().map(|line| line.read())
     }
 
+    /// How many have come over its lane, of those that it has received.
+    pub(crate) fn off_the_lane(&self) -> Option<u64> {
+        self.line().map(|line| line.off_the_lane())
+    }
+
     /// When it has last given a sign of life, by [`now`]; 0 before the first.
     pub(crate) fn beat(&self) -> u64 {
         self.line().map_or(0, |line| line.last_beat())

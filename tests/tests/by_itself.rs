@@ -9,7 +9,9 @@ use std::{env, process};
 use cluster_tests::client::{Connection, Outcome, ask, attempt};
 use cluster_tests::control::Control;
 use cluster_tests::load::Load;
-use cluster_tests::process::{listening_inodes, listening_socket, processor_time, state, waiting};
+use cluster_tests::process::{
+    limit_descriptors, listening_inodes, listening_socket, next_descriptor, processor_time, state, waiting,
+};
 use cluster_tests::upgrades::Disk;
 use cluster_tests::{Cluster, Plan, Signal};
 use rustix::io::ioctl_fionbio;
@@ -106,6 +108,57 @@ fn g1_who_waits_for_a_worker_that_is_stopped_and_killed_is_served_by_others() {
     cluster.up(2);
     assert_eq!(listening_inodes(&address).len(), 2, "the new worker has the socket of its slot");
     cluster.stop();
+}
+
+/// What the primary accepts for a slot that was given up is handed on by turns; and taken back from a worker that does not come to it,
+/// however many that has accepted by itself before.
+///
+/// Mutation: count what a worker has accepted by itself as read from its lane.
+#[test]
+fn g6_what_was_handed_to_a_busy_worker_is_served_by_one_that_is_free() {
+    let mut cluster = of("reuseport").workers(3).start();
+    let address = cluster.up(3);
+    cluster.signal(Signal::TTOU);
+    cluster.up(2);
+    spread(&address, 200);
+    let pid = cluster.fork(2).pid;
+    stand_still(&mut cluster, pid);
+    let mut clients: Vec<_> = (0..48).map(|_| Connection::to(&address)).collect();
+    clients.iter_mut().for_each(|client| client.write(GET).expect("write a request"));
+    cluster.listen_for(Duration::from_secs(1));
+    let waits = clients.iter_mut().filter(|client| {
+        client.patience(Duration::from_millis(20));
+        !client.has_come()
+    });
+    assert_eq!(waits.count(), waiting(&address), "those in its own queue wait, and nobody else");
+    cluster.signal_worker(2, Signal::CONT);
+    clients.iter_mut().for_each(|client| {
+        client.patience(Duration::from_secs(10));
+        assert_eq!(client.read_to_end().reply().status, 200);
+    });
+    cluster.stop();
+}
+
+/// Its descriptors are gone, taken by something else in it, when the connection comes for which it had room.
+///
+/// Mutation: rest, and try again, with the room that it had.
+#[test]
+fn the_queue_of_a_worker_that_has_no_descriptor_left_is_others() {
+    let mut cluster = of("reuseport").workers(2).start();
+    let address = cluster.up(2);
+    let pid = cluster.fork(1).pid;
+    cluster.expect_log("accepting: Too many open files");
+    limit_descriptors(pid, next_descriptor(pid));
+    let mut clients: Vec<_> = (0..32).map(|_| Connection::to(&address)).collect();
+    clients.iter_mut().for_each(|client| client.write(GET).expect("write a request"));
+    for client in &mut clients {
+        client.patience(Duration::from_secs(5));
+        assert_eq!(client.read_to_end().reply().worker(), 2);
+    }
+    limit_descriptors(pid, 1024);
+    cluster.eventually("it to have its share again", || ask(&address, "/").worker() == 1);
+    let story = cluster.stop();
+    assert_eq!(story.log().filter(|line| line.contains("Too many open files")).count(), 1, "{story}");
 }
 
 /// The control of G1: where each worker has bound a socket of its own, of which the primary knows nothing, its queue dies with it.

@@ -9,6 +9,7 @@ const RECEIVED: usize = 0;
 const ENDED: usize = 1;
 const SERVED: usize = 2;
 const BEAT: usize = 3;
+const BY_ITSELF: usize = 4;
 
 /// Counters of one serving thread.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,17 @@ impl<'a> Line<'a> {
     /// One connection more.
     pub(crate) fn received(self) {
         self.0[RECEIVED].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that the worker has accepted by itself, and receives next: it never was on the lane.
+    pub(crate) fn accepted(self) {
+        self.0[BY_ITSELF].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many of those that were received came over the lane; for a moment, while one is counted, one too few.
+    pub(crate) fn off_the_lane(self) -> u64 {
+        let received = self.0[RECEIVED].load(Ordering::Relaxed);
+        received.saturating_sub(self.0[BY_ITSELF].load(Ordering::Relaxed))
     }
 
     /// One of them has ended.

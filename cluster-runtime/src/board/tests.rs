@@ -25,6 +25,21 @@ fn what_is_counted_is_seen_on_its_line_and_in_the_sum() {
     assert_eq!((line.beat(9), one.beat()), (7, 9));
 }
 
+/// Mutation: take all that was received for what was read from the lane.
+#[test]
+fn what_was_accepted_by_the_worker_itself_never_was_on_its_lane() {
+    let (theirs, memory) = make().unwrap();
+    let (board, view) = (Board::of(theirs).unwrap(), Row::of(&memory).unwrap().view(1));
+    let line = board.line(Some(1));
+    line.received();
+    for _ in 0..3 {
+        line.accepted();
+        line.received();
+    }
+    assert_eq!(view.seen().map(|seen| seen.received), Some(4));
+    assert_eq!(view.off_the_lane(), Some(1));
+}
+
 /// Mutation: subtract, or add, without a care.
 #[test]
 fn s16_words_of_any_value_are_read() {

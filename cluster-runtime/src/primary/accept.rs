@@ -112,15 +112,14 @@ impl Door {
             return;
         };
         let of = listener.serves(id);
-        let ours = lanes.leave_to_us(of, listener.slot());
-        if !ours && !socket::listens(&listener.socket) {
-            // Nobody asked about it: one who accepts from it by himself has shut it down, which is told for ever.
-            self.is_shut_down(id, listener, epoll);
-            return;
-        }
-        if !ours || self.waiting.contains_key(&of) {
-            // Its gate is about to be closed.
-            self.stirred = true;
+        if !lanes.leave_to_us(of, listener.slot()) || self.waiting.contains_key(&of) {
+            if socket::listens(&listener.socket) {
+                // Its gate is about to be closed.
+                self.stirred = true;
+            } else {
+                // Nobody asked about it: one who accepts from it by himself has shut it down, which is told for ever.
+                self.is_shut_down(id, listener, epoll);
+            }
             return;
         }
         match listener.accept() {
@@ -138,6 +137,10 @@ impl Door {
             }
             Err(error) => match Trouble::of(&error) {
                 Trouble::Nothing | Trouble::Connection => {}
+                // Without a descriptor to spare the kernel does not come to say so, and a rest would be none.
+                Trouble::Resource if !socket::listens(&listener.socket) => {
+                    self.is_shut_down(id, listener, epoll)
+                }
                 Trouble::Resource => self.rest(id, &listener.address, &error, now),
             },
         }

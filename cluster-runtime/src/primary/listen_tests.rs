@@ -153,3 +153,16 @@ fn what_was_fixed_stays_and_nothing_else_is_bound() {
     world.listeners.unbind((0, Id(1)), bound.listener, world.now);
     assert_eq!(world.abandoned_after(2 * LINGER), 0);
 }
+
+/// One socket has one such flag, whoever has it, and tokio panics over one that blocks.
+///
+/// Mutation: hand it out as it is.
+#[test]
+fn what_a_worker_has_made_of_its_flags_is_not_handed_to_the_next() {
+    let mut world = World::new();
+    let id = world.bind(0, 1).listener;
+    let (first, _) = world.listeners.hand_out(id, 0, false).unwrap();
+    rustix::io::ioctl_fionbio(&first, false).unwrap();
+    let (second, _) = world.listeners.hand_out(id, 1, false).unwrap();
+    assert!(rustix::fs::fcntl_getfl(&second).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+}

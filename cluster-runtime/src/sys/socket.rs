@@ -38,9 +38,9 @@ pub(crate) fn listen_beside(listener: &OwnedFd, address: SocketAddr, backlog: u3
     listen_tcp(address, backlog, Manner { ipv6_only, reuse_port: true })
 }
 
-/// Whether connections come from it still.
+/// Whether connections come from it still. A Unix socket that was shut down calls itself a listener as before: only that it has
+/// hung up, which epoll tells of for ever, shows it.
 pub(crate) fn listens(listener: &OwnedFd) -> bool {
-    // A Unix socket that was shut down listens still, as far as its state goes, and is hung up.
     let mut fds = [PollFd::new(listener, PollFlags::empty())];
     let is_hung_up =
         poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP);
@@ -249,6 +249,20 @@ mod tests {
         let (_accepted, peer) = accept(&listener).unwrap();
         assert_eq!(peer, Some(before.local_addr().unwrap()));
         assert_eq!(accept(&listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// Mutation: ask only whether it is a listener.
+    #[test]
+    fn one_that_was_shut_down_listens_no_more_of_either_kind() {
+        let tcp = listen_tcp("127.0.0.1:0".parse().unwrap(), 16, Manner::default()).unwrap();
+        let name = format!("\0cluster-listens-{}", std::process::id());
+        let unix = bind_unix(Path::new(&name)).unwrap();
+        listen(&unix, 16).unwrap();
+        for listener in [tcp, unix] {
+            assert!(listens(&listener));
+            SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+            assert!(!listens(&listener));
+        }
     }
 
     #[test]

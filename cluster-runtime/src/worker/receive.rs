@@ -237,7 +237,14 @@ impl Lane {
             if !self.leaving {
                 ready!(self.poll_room(cx));
             }
-            match ready!(self.source.poll_next(self.leaving, cx))? {
+            let next = self.source.poll_next(self.leaving, self.line, cx);
+            if next.is_pending() && self.source.falls_short() {
+                // Another thread of this process has taken the last descriptor since we looked. There may be no room after all,
+                // and then what waits is for others.
+                self.room = Room::Unknown;
+                continue;
+            }
+            match ready!(next)? {
                 Some((socket, handoff)) => {
                     let permit = match std::mem::replace(&mut self.room, Room::Unknown) {
                         Room::Here(permit) => permit,
@@ -393,6 +400,7 @@ impl Source {
     fn poll_next(
         &mut self,
         leaving: bool,
+        line: Line<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<(OwnedFd, Handoff)>>> {
         let (socket, last, own) = match self {
@@ -408,6 +416,7 @@ impl Source {
             if socket.poll_read_ready(cx)?.is_pending() {
                 let accepted = ready!(own.poll_next(false, cx))?;
                 if let Some((socket, _)) = &accepted {
+                    line.accepted();
                     *last = socket.as_raw_fd();
                 }
                 return Poll::Ready(Ok(accepted));
@@ -443,6 +452,16 @@ impl Source {
                 (Some(_), None) => report::error(format_args!("the primary sent what is no connection")),
             }
         }
+    }
+
+    /// Whether a connection could not be accepted by itself for want of something; what is known of descriptors is not, then.
+    fn falls_short(&mut self) -> bool {
+        let Source::Primary { last, own, .. } = self else { return false };
+        let short = own.falls_short();
+        if short {
+            *last = i32::MAX;
+        }
+        short
     }
 
     fn tell(&self, message: impl FnOnce(LaneId) -> ToPrimary) {

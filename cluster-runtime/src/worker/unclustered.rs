@@ -99,6 +99,8 @@ pub(super) struct Sockets {
     /// Whose turn it is, so that a busy one does not starve the others.
     turn: usize,
     resting: Option<Pin<Box<Sleep>>>,
+    /// It has begun to rest, and nobody was told.
+    short: bool,
 }
 
 impl Sockets {
@@ -112,20 +114,25 @@ impl Sockets {
             sockets.push((here.id, UnixStream::from_std(here.socket.try_clone()?.into())?));
             bound.push(Arc::clone(here));
         }
-        Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None })
+        Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None, short: false })
     }
 
     /// Of these, which the primary has too.
     pub(super) fn given(sockets: Vec<(ListenerId, OwnedFd)>) -> io::Result<Sockets> {
         let readable = |(id, fd): (_, OwnedFd)| Ok((id, UnixStream::from_std(fd.into())?));
         let sockets = sockets.into_iter().map(readable).collect::<io::Result<_>>()?;
-        Ok(Sockets { sockets, _bound: Vec::new(), turn: 0, resting: None })
+        Ok(Sockets { sockets, _bound: Vec::new(), turn: 0, resting: None, short: false })
     }
 
     /// Accepts no more.
     pub(super) fn close(&mut self) {
         self.sockets.clear();
         self.resting = None;
+    }
+
+    /// Whether it has begun to rest since this was last asked.
+    pub(super) fn falls_short(&mut self) -> bool {
+        std::mem::take(&mut self.short)
     }
 
     pub(super) fn ids(&self) -> Vec<ListenerId> {
@@ -157,6 +164,7 @@ impl Sockets {
                 Err(error) => {
                     report::error(format_args!("accepting: {error}; clients wait in the backlog meanwhile"));
                     self.resting = Some(Box::pin(tokio::time::sleep(REST)));
+                    self.short = true;
                 }
             }
         }

@@ -66,8 +66,7 @@ impl Lanes {
     pub(super) fn watch(&mut self, now: Instant) {
         while let Some((at, id)) = self.watched.pop_front_if(|(at, _)| *at <= now) {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let received = lane.seen().map(|seen| seen.received);
-            lane.pace.look(received);
+            lane.pace.look(lane.read());
             lane.returned = false;
             if lane.empty {
                 // Else it would be late for ever, given nothing by which it could catch up, and looked at for ever.
@@ -112,7 +111,7 @@ impl Lanes {
 impl Lane {
     fn note(&mut self) -> Option<Seen> {
         let seen = self.seen();
-        self.pace.note(seen.map(|seen| seen.received));
+        self.pace.note(self.read());
         seen
     }
 

@@ -1,6 +1,7 @@
 //! Lanes whose workers accept by themselves, and what is left to the primary.
 
-use super::{Lanes, Turn};
+use super::{Lane, Lanes, Turn};
+use crate::board::View;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::primary::slot::Id;
 
@@ -30,6 +31,18 @@ impl Lanes {
                 ring.tended.get(first).is_none_or(|(other, _)| *other != slot)
             }
         }
+    }
+}
+
+impl Lane {
+    /// How many its reader says that it has read from it: what it has accepted by itself was never there, and would have all that
+    /// it leaves unread pass for read.
+    pub(super) fn read(&self) -> Option<u64> {
+        #[cfg(test)]
+        if let Some(seen) = self.pretended {
+            return Some(seen.received);
+        }
+        self.view.as_ref().and_then(View::off_the_lane)
     }
 }
 

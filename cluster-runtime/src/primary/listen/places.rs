@@ -36,8 +36,10 @@ impl Listener {
         self.serves(id) != id
     }
 
-    /// Its workers have it too: no call may wait, whatever they have made of its flags.
+    /// Its workers have it too: no call may wait, whatever they have made of its flags. Nor may one of whoever gets it now: tokio
+    /// panics over a socket that blocks, and then what one worker has done would let no other come up.
     pub(super) fn hand_out(&mut self) -> io::Result<OwnedFd> {
+        socket::keep_from_waiting(&self.socket)?;
         let socket = self.socket.try_clone()?;
         self.handed_out = true;
         Ok(socket)
