@@ -20,7 +20,7 @@ use super::pace::{Pace, until_next_look};
 use super::pick::RoundRobin;
 use super::rows;
 use super::slot::Id;
-use crate::board::{Seen, View};
+use crate::board::View;
 use crate::config::{Overload, Policy};
 use crate::event::Address;
 use crate::ipc::message::{Handoff, LaneId, ListenerId};
@@ -75,7 +75,7 @@ struct Lane {
     /// It was given something while it was late: until it is looked at again, nothing more is taken back.
     returned: bool,
     #[cfg(test)]
-    pretended: Option<Seen>,
+    pretended: Option<crate::board::Seen>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
