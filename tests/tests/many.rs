@@ -23,7 +23,8 @@ fn g5_of_four_thousand_that_stay_each_of_sixteen_workers_has_its_share_and_the_p
     clients.extend((0..(share - 1) * WORKERS).map(|_| Client::to(&address)));
     let more = process::own_memory(primary).saturating_sub(memory);
     cluster.check(more <= 64 * 1024, &format!("no memory for connections, not {more} bytes"));
-    cluster.eventually("no descriptors", || process::descriptors(primary).len() == open);
+    // Of the first ones it may have had a copy still, when it was looked: its worker can be faster than its close.
+    cluster.eventually("no descriptors", || process::descriptors(primary).len() <= open);
     let mut by_worker = BTreeMap::<u64, usize>::new();
     for client in &mut clients {
         *by_worker.entry(client.worker).or_default() += 1;
