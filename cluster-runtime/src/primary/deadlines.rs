@@ -1,7 +1,7 @@
 //! What is due when, by name: the first is known at once, however many there are. Pure.
 //!
-//! The loop asks for the first in each of its turns, and there is a turn for each burst of connections; what has a deadline
-//! gets another a few times in its life. So it is kept sorted where it changes, and not looked for where it is asked.
+//! The loop asks for the first in each of its turns, and again with each connection that it lets in; what has a deadline gets
+//! another a few times in its life. So it is kept sorted where it changes, and not looked for where it is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
