@@ -74,6 +74,6 @@ fn sixty_four_workers_come_at_once_die_at_once_are_replaced_and_go() {
     assert_eq!(workers, (129..=192).collect::<Vec<_>>(), "each of them once");
     clients.into_iter().for_each(Client::end);
     let primary = cluster.pid();
-    cluster.eventually("no more descriptors", || process::descriptors(primary).len() == open);
+    cluster.eventually("no more descriptors", || process::descriptors(primary).len() <= open);
     cluster.stop();
 }

@@ -2,7 +2,7 @@
 //! child that stops, and says a word there when it goes on; where TEST_OWN is a path, its standard error is that file before.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,8 @@ fn main() -> std::io::Result<()> {
         if let Ok(path) = env::var("TEST_OWN") {
             rustix::stdio::dup2_stderr(File::create(path)?)?;
         }
-        println!("child {} of {}", child.id(), worker.pid());
+        let own = fs::read_link("/proc/self/fd/2")?;
+        println!("child {} of {} on {}", child.id(), worker.pid(), own.display());
         let lines = env::var("TEST_LINES").ok().and_then(|lines| lines.parse().ok());
         for n in 0..lines.unwrap_or(usize::MAX) {
             if lines.is_some_and(|lines| n == lines / 2) {

@@ -7,14 +7,15 @@ use cluster_tests::{Cluster, Event, Signal, process};
 
 use super::failure;
 
-/// The second generation's worker and the child that it has started.
-fn second(cluster: &mut Cluster) -> (u32, u32) {
+/// The second generation's worker, the child that it has started, and what its standard error was then: it may be ready by now.
+fn second(cluster: &mut Cluster) -> (u32, u32, String) {
     cluster.signal(Signal::HUP);
     cluster.until("the second generation", |story| {
         story.events().find_map(|event| match event {
             Event::Said(line) => {
-                let (child, worker) = line.strip_prefix("child ")?.split_once(" of ")?;
-                Some((worker.parse().ok()?, child.parse().ok()?))
+                let (child, rest) = line.strip_prefix("child ")?.split_once(" of ")?;
+                let (worker, stderr) = rest.split_once(" on ")?;
+                Some((worker.parse().ok()?, child.parse().ok()?, stderr.to_owned()))
             }
             _ => None,
         })
@@ -80,9 +81,9 @@ fn a_reload_that_fails_tells_what_the_new_worker_said_last() {
 fn one_that_is_ready_prints_by_itself_and_all_in_order() {
     let mut cluster = Cluster::of("speaks").env("TEST_LINES", 40_000).start();
     cluster.said("up 1");
-    let (worker, child) = second(&mut cluster);
+    let (worker, child, stderr) = second(&mut cluster);
     cluster.expect_log("counts ");
-    cluster.check(stderr_of(worker) != stderr_of(cluster.pid()), "a pipe until it is ready");
+    cluster.check(stderr != stderr_of(cluster.pid()), "a pipe until it is ready");
     cluster.said("reload 2 ok");
     cluster.said("up 2");
     cluster.logged("counts 39999");
@@ -105,7 +106,7 @@ fn a_standard_error_of_its_own_is_left_to_it() {
     let path = std::env::temp_dir().join(format!("cluster-words-{}", std::process::id()));
     let mut cluster = Cluster::of("speaks").env("TEST_LINES", 10).env("TEST_OWN", path.display()).start();
     cluster.said("up 1");
-    let (worker, child) = second(&mut cluster);
+    let (worker, child, _) = second(&mut cluster);
     cluster.said("up 2");
     cluster.exit(1);
     cluster.check(stderr_of(worker) == path.display().to_string(), "the file that it has chosen");
@@ -124,7 +125,7 @@ fn a_standard_error_of_its_own_is_left_to_it() {
 fn one_that_is_not_ready_goes_as_others_when_the_primary_is_killed() {
     let mut cluster = Cluster::of("speaks").start();
     cluster.said("up 1");
-    let (_, child) = second(&mut cluster);
+    let (_, child, _) = second(&mut cluster);
     cluster.expect_log("counts ");
     cluster.logged("counts 1000");
     process::signal(child, Signal::KILL);
