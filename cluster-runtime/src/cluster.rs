@@ -279,7 +279,8 @@ impl Cluster {
     /// What is to be built once and shared by all workers, copy-on-write. Runs in a process of its own, the nursery,
     /// from which the workers are forked; it must leave no thread running, and be done within
     /// [`startup_timeout`](Cluster::startup_timeout). If it fails the cluster ends. A nursery that dies later is replaced,
-    /// and preloads again for the workers to come. What it prints goes where the primary's goes.
+    /// and preloads again for the workers to come. What it prints goes where the primary's goes. A generator of random numbers
+    /// that it has seeded is in each worker the same, and yields the same: leave that to the worker.
     pub fn preload<R: Preloaded + 'static>(mut self, preload: fn() -> R) -> Cluster {
         self.preloads = Some(Box::new(move || -> Preload { Box::new(move || preload().result()) }));
         self

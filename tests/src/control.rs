@@ -24,13 +24,7 @@ impl Control {
     /// # Panics
     /// If it never comes.
     pub fn of(cluster: &mut Cluster, id: u64) -> Self {
-        let prefix = format!("control {id} ");
-        let address = cluster.until(&format!("worker {id} to be controlled"), |story| {
-            story.events().find_map(|event| match event {
-                Event::Said(line) => line.strip_prefix(&prefix).map(str::to_owned),
-                _ => None,
-            })
-        });
+        let address = cluster.told(&format!("control {id} "));
         Self { wire: wire(&address), id }
     }
 

@@ -109,6 +109,17 @@ pub fn descriptors(pid: u32) -> Vec<(u32, String)> {
     open
 }
 
+/// The status flags of one of a process's descriptors, and O_CLOEXEC.
+///
+/// # Panics
+/// If it has none with this number.
+#[must_use]
+pub fn flags(pid: u32, number: u32) -> u32 {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).expect("an open descriptor");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).expect("its flags")
+}
+
 /// The lowest number that no descriptor of this process has: its next one gets it.
 #[must_use]
 pub fn next_descriptor(pid: u32) -> u64 {
@@ -188,9 +199,24 @@ pub fn state(pid: u32) -> Option<(char, u32)> {
 /// The signals which the main thread of a process blocks, as the kernel prints them.
 #[must_use]
 pub fn blocked_signals(pid: u32) -> String {
+    signal_mask(pid, "SigBlk:").unwrap_or_else(|| panic!("no signal mask of {pid}"))
+}
+
+/// Whether a process has a handler of its own for this signal.
+#[must_use]
+pub fn handles(pid: u32, signal: Signal) -> bool {
+    is_in(signal_mask(pid, "SigCgt:"), signal)
+}
+
+fn signal_mask(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    mask.unwrap_or_else(|| panic!("no signal mask of {pid}")).trim().to_owned()
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
+    mask.map(|mask| mask.trim().to_owned())
+}
+
+fn is_in(mask: Option<String>, signal: Signal) -> bool {
+    let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+    mask & 1 << (signal.as_raw() - 1) != 0
 }
 
 /// Who traces each thread of a process; 0 where nobody does.
@@ -206,10 +232,7 @@ pub fn tracers(pid: u32) -> Vec<u32> {
 /// Whether this signal was sent to a process and has not reached it yet, since it is stopped or blocks it.
 #[must_use]
 pub fn is_pending(pid: u32, signal: Signal) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-    let pending = pending.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    pending & 1 << (signal.as_raw() - 1) != 0
+    is_in(signal_mask(pid, "ShdPnd:"), signal)
 }
 
 /// How many threads a process has.

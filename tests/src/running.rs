@@ -128,6 +128,16 @@ impl Cluster {
         self.until(&format!("the line {text:?}"), |story| story.said(text).then_some(()));
     }
 
+    /// Blocks until some process of the cluster printed a line that begins with this; what follows.
+    pub fn told(&mut self, begin: &str) -> String {
+        self.until(&format!("a line that begins with {begin:?}"), |story| {
+            story.events().find_map(|event| match event {
+                Event::Said(line) => line.strip_prefix(begin).map(str::to_owned),
+                _ => None,
+            })
+        })
+    }
+
     /// Blocks until the log has a line with this; that line.
     pub fn logged(&mut self, part: &str) -> String {
         self.until(&format!("the log's {part:?}"), |story| {

@@ -26,13 +26,7 @@ fn path(name: &str) -> String {
 
 /// Where the one with this name is.
 fn place(cluster: &mut Cluster, name: &str) -> String {
-    let prefix = format!("activated {name} ");
-    cluster.until(&format!("a socket called {name}"), |story| {
-        story.events().find_map(|event| match event {
-            Event::Said(line) => line.strip_prefix(&prefix).map(str::to_owned),
-            _ => None,
-        })
-    })
+    cluster.told(&format!("activated {name} "))
 }
 
 fn who_serves(address: &str, clients: usize) -> BTreeSet<u64> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cluster_tests::client::{Connection, ask};
 use cluster_tests::{Cluster, Signal, process};
+use rustix::fs::OFlags;
 
 fn sockets(pid: u32) -> BTreeSet<String> {
     let all = process::own_descriptors(pid).into_iter().map(|(_, target)| target);
@@ -97,6 +98,38 @@ fn s02_a_connection_closes_although_a_grandchild_lives() {
     cluster.listening(2);
     process::signal(first, Signal::KILL);
     process::signal(second, Signal::KILL);
+    cluster.stop();
+}
+
+/// What others have, too, is left as it was: their flags would be changed with ours. What is a worker's alone never blocks it,
+/// and no program that it starts has it.
+///
+/// Mutation: set O_NONBLOCK on the standard ones; accept without flags.
+#[test]
+fn p93_descriptors_keep_their_flags() {
+    let mut cluster = Cluster::of("serve").workers(1).env("CLUSTER_OUTPUT", "tagged").start();
+    let address = cluster.up(1);
+    let ours = |pid: u32| [0, 1, 2].map(|number| process::flags(pid, number));
+    let (primary, worker) = (cluster.pid(), cluster.fork(1).pid);
+    let before = ours(primary);
+    let old: BTreeSet<_> = sockets(worker);
+    let mut held = Connection::to(&address);
+    held.begin();
+    let open = process::own_descriptors(worker).into_iter();
+    let new = open.filter(|(_, link)| link.starts_with("socket:") && !old.contains(link));
+    // Its lane may be among them.
+    let flags: Vec<_> = new.map(|(number, _)| process::flags(worker, number)).collect();
+    let wanted = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
+    let so = !flags.is_empty() && flags.iter().all(|flags| flags & wanted == wanted);
+    cluster.check(so, &format!("a connection that never blocks, and not {flags:o?}"));
+    let _ = held.finish().reply();
+    cluster.signal(Signal::USR2);
+    cluster.said("upgrade 2 ok");
+    for pid in [primary, cluster.fork(2).pid] {
+        let blocks = ours(pid).iter().all(|flags| flags & OFlags::NONBLOCK.bits() == 0);
+        cluster.check(blocks, &format!("standard ones that block: {:?}", ours(pid)));
+    }
+    assert_eq!(ours(primary), before);
     cluster.stop();
 }
 

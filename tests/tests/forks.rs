@@ -1,5 +1,6 @@
 //! What a worker is given at its birth: environment, working directory, arguments; and what what it starts is not.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -205,6 +206,15 @@ fn nursery(cluster: &mut Cluster) -> u32 {
             _ => None,
         })
     })
+}
+
+/// Mutation: use a `HashMap` in the primary before its workers are forked.
+#[test]
+fn s38_workers_share_no_random_numbers() {
+    let mut cluster = Cluster::of("idle").workers(8).start();
+    let numbers: BTreeSet<_> = (1..=8).map(|id| cluster.told(&format!("random {id} "))).collect();
+    cluster.check(numbers.len() == 8, &format!("each to have its own: {numbers:?}"));
+    cluster.stop();
 }
 
 /// Whoever traces a process is told of its end first, and only then its parent: its pidfd is readable before.

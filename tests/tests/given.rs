@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 
+use cluster_tests::client::ask;
 use cluster_tests::control::{Client, Control};
-use cluster_tests::process::listening_inodes;
+use cluster_tests::process::{self, listening_inodes};
 use cluster_tests::{Cluster, Signal};
 
 fn listener() -> (TcpListener, String) {
@@ -88,6 +89,28 @@ fn r47_what_is_no_listening_socket_of_the_program_is_an_error() {
     let datagrams = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let mut cluster = Cluster::of("net_control").workers(1).given(datagrams).start();
     Control::of(&mut cluster, 1).fails("tcp-fd b 3", "InvalidInput 22");
+    cluster.stop();
+}
+
+/// Beside a message, where a listening socket is expected.
+///
+/// Mutation: take whatever comes, or keep what is refused.
+#[test]
+fn s06_descriptors_of_other_kinds_are_refused_and_closed() {
+    let mut cluster = Cluster::of("other_kinds").workers(2).start();
+    let address = cluster.up(2);
+    let mut refused = Vec::new();
+    for kind in ["pipe", "directory", "device", "epoll", "connection", "datagrams", "unbound", "channel"] {
+        let told = cluster.told(&format!("{kind} "));
+        let (link, why) = told.split_once(' ').expect("what it was, and why");
+        cluster.check(why.contains("os error"), &format!("{kind} to be refused, and not {why}"));
+        refused.push(link.to_owned());
+    }
+    let open = process::own_descriptors(cluster.pid());
+    let kept = open.iter().find(|(_, link)| refused.contains(link) && !link.contains("[eventpoll]"));
+    cluster.check(kept.is_none(), &format!("none of {refused:?} in {open:?}"));
+    cluster.check(open.iter().filter(|(_, link)| link.contains("[eventpoll]")).count() == 1, "its own epoll");
+    assert_eq!(BTreeSet::from([(); 2].map(|()| ask(&address, "/").worker())), BTreeSet::from([1, 2]));
     cluster.stop();
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cluster_tests::control::Client;
 use cluster_tests::{Cluster, Signal, process};
 
-/// Everybody has exactly as many, the primary has nothing of any of them, and they all work.
+/// Everybody has as many, but for the few that came when some worker had waited for a processor so long that it was passed over;
+/// the primary has nothing of any of them, and they all work.
 ///
 /// Mutation: keep a record of each connection in the primary; keep its copy of each; begin with the first worker again after
 /// each burst.
@@ -30,8 +31,9 @@ fn g5_of_four_thousand_that_stay_each_of_sixteen_workers_has_its_share_and_the_p
         *by_worker.entry(client.worker).or_default() += 1;
         client.echoes("still here");
     }
-    let all = by_worker.len() == WORKERS && by_worker.values().all(|count| *count == share);
-    cluster.check(all, &format!("{share} for each: {by_worker:?}"));
+    let has_its_share = |count: &usize| count.abs_diff(share) <= share / 10;
+    let all = by_worker.len() == WORKERS && by_worker.values().all(has_its_share);
+    cluster.check(all, &format!("{share} or nearly for each: {by_worker:?}"));
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
     clients.into_iter().for_each(Client::end);

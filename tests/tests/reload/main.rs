@@ -11,13 +11,7 @@ use cluster_tests::{Cluster, Event};
 
 /// Blocks until a reload has failed; why.
 fn failure(cluster: &mut Cluster, generation: u64) -> String {
-    let begin = format!("reload {generation} failed: ");
-    cluster.until(&begin, |story| {
-        story.events().find_map(|event| match event {
-            Event::Said(line) => line.strip_prefix(&begin).map(str::to_owned),
-            _ => None,
-        })
-    })
+    cluster.told(&format!("reload {generation} failed: "))
 }
 
 /// How the reloads ended, in order: `2 ok`.

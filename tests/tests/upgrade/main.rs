@@ -15,13 +15,7 @@ fn upgrade(cluster: &mut Cluster, generation: u64) {
 
 /// Blocks until an upgrade has failed; why.
 fn failure(cluster: &mut Cluster, generation: u64) -> String {
-    let begin = format!("upgrade {generation} failed: ");
-    cluster.until(&begin, |story| {
-        story.events().find_map(|event| match event {
-            Event::Said(line) => line.strip_prefix(&begin).map(str::to_owned),
-            _ => None,
-        })
-    })
+    cluster.told(&format!("upgrade {generation} failed: "))
 }
 
 /// How often this was said.
