@@ -121,7 +121,7 @@ fn p93_descriptors_keep_their_flags() {
     let flags: Vec<_> = new.map(|(number, _)| process::flags(worker, number)).collect();
     let wanted = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
     let so = !flags.is_empty() && flags.iter().all(|flags| flags & wanted == wanted);
-    cluster.check(so, &format!("a connection that never blocks, and not {flags:o?}"));
+    cluster.check(so, &format!("a connection that never blocks, and not {flags:x?}"));
     let _ = held.finish().reply();
     cluster.signal(Signal::USR2);
     cluster.said("upgrade 2 ok");
