@@ -1,9 +1,9 @@
-//! Threads that do nothing but allocate, in the primary and in its worker, which says how often they have at every thousandth
-//! SIGWINCH that the primary hears of.
+//! Those who do nothing but allocate: threads of the primary, and the worker's main thread, which the kernel prefers for a signal.
+//! It says how often it has at every thousandth SIGWINCH that the primary hears of.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread;
+use std::{process, thread};
 
 use cluster::{Cluster, Primary, Role, Signal};
 use cluster_tests::announce;
@@ -11,10 +11,21 @@ use cluster_tests::announce;
 static DONE: AtomicUsize = AtomicUsize::new(0);
 
 fn allocate() {
-    for n in (1..4096).cycle() {
-        drop(black_box(vec![1u8; n]));
-        DONE.fetch_add(1, Relaxed);
+    // Of all sizes: the smallest come from a store of the thread's own.
+    for n in (1..32 * 1024).step_by(7).cycle() {
+        drop(black_box(Vec::<u8>::with_capacity(n)));
+        if DONE.fetch_add(1, Relaxed).is_multiple_of(50) {
+            // Others are to have a processor, too.
+            thread::yield_now();
+        }
     }
+}
+
+fn answer() {
+    while cluster::worker().messages::<()>().blocking_recv().is_some() {
+        println!("{} allocations", DONE.load(Relaxed));
+    }
+    process::exit(0);
 }
 
 fn setup(primary: &mut Primary) {
@@ -29,15 +40,16 @@ fn setup(primary: &mut Primary) {
 }
 
 fn main() {
-    // Before the start: so it has handlers, and starts its worker by exec.
-    (0..2).for_each(|_| drop(thread::spawn(allocate)));
+    if cluster::is_primary() {
+        // Before the start: so it has handlers, and starts its worker by exec.
+        thread::spawn(allocate);
+    }
     match Cluster::new().primary(setup).start() {
         Role::Primary(end) => end.exit(),
         Role::Worker(worker) => {
             worker.ready();
-            while worker.messages::<()>().blocking_recv().is_some() {
-                println!("{} allocations", DONE.load(Relaxed));
-            }
+            thread::spawn(answer);
+            allocate();
         }
     }
 }
