@@ -1,5 +1,6 @@
 //! Handlers: what runs in the middle of anything.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use cluster_tests::process::{handles, is_pending};
@@ -16,7 +17,7 @@ fn counts(cluster: &Cluster) -> Vec<usize> {
 
 /// Each comes while threads of both processes are inside of the allocator, most of them with its lock.
 ///
-/// Mutation: allocate, or log, in `pass_on`, `wake` or `ignore`.
+/// Mutation: wait in `pass_on`, `wake` or `ignore` for what the thread that it interrupts may have.
 #[test]
 fn s32_ten_thousand_signals_into_allocations_do_no_harm() {
     let mut cluster = Cluster::of("allocates").workers(1).start();
@@ -44,4 +45,31 @@ fn s32_ten_thousand_signals_into_allocations_do_no_harm() {
     let counts = counts(&cluster);
     cluster.check(counts.is_sorted_by(|one, next| one < next), "them to go on all the time");
     cluster.stop();
+}
+
+/// What each handler calls, from its source: a storm seldom hits the one moment at which more than this would be fatal.
+///
+/// Mutation: allocate, log or lock in one of them.
+#[test]
+fn s32_a_handler_calls_the_kernel_and_nothing_else() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../cluster-runtime/src/sys/signal.rs");
+    let source = fs::read_to_string(path).expect("the handlers' source");
+    let handlers: Vec<_> = source.split("extern \"C\" fn ").skip(1).collect();
+    assert_eq!(handlers.len(), 3, "a handler that this test does not know");
+    // Calls of the kernel, and what the compiler makes of the rest of them: a load, an address, a constant.
+    let kernels = ["__errno_location", "getpid", "syscall", "write"];
+    let harmless = ["as_ptr", "cast", "len", "load", "to_ne_bytes"];
+    for handler in handlers {
+        let (name, rest) = handler.split_once('(').expect("a function");
+        let (_, body) = rest.split_once('{').expect("a body");
+        let code = body.split("\n}").next().unwrap_or_default().lines().map(str::trim);
+        let code: String = code.filter(|line| !line.starts_with("//") && !line.starts_with('#')).collect();
+        assert!(!code.contains('!'), "{name} has a macro: {code}");
+        let calls = code.match_indices('(').map(|(at, _)| &code[..at]).map(|before| {
+            before.rsplit(|c: char| c != '_' && !c.is_alphanumeric()).next().unwrap_or_default()
+        });
+        let other: Vec<_> =
+            calls.filter(|call| !kernels.contains(call) && !harmless.contains(call)).collect();
+        assert!(other.is_empty(), "{name} calls {other:?}");
+    }
 }
