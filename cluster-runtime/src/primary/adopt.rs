@@ -184,7 +184,7 @@ impl Loop {
         report::info(format_args!("primary {} goes on, with {workers} workers", std::process::id()));
         self.epoll.add(&self.signals, Source::Signals.name(), Interest::Read)?;
         for (id, child) in &self.children {
-            self.epoll.add(child, Source::Child(*id).name(), Interest::Read)?;
+            self.epoll.add(child, Source::Child(*id).name(), Interest::End)?;
         }
         lines::hear_all(&self.epoll, |id| Source::Channel(id).name())?;
         let ids: Vec<_> = self.listeners.iter().map(|(id, _)| id).collect();

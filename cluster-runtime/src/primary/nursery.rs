@@ -184,7 +184,7 @@ impl Nursery {
     /// Waits for its end and its answers from now on.
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
-        epoll.add(&process.child, Source::NurseryChild(self.generation).name(), Interest::Read)?;
+        epoll.add(&process.child, Source::NurseryChild(self.generation).name(), Interest::End)?;
         epoll.add(&process.socket, Source::NurseryAnswer(self.generation).name(), Interest::Read)?;
         process.heard = true;
         Ok(())
@@ -362,10 +362,15 @@ impl Nursery {
         epoll: &Epoll,
         now: Instant,
     ) -> io::Result<Option<Result<String, Failed>>> {
-        let Some(process) = &self.process else { return Ok(None) };
+        let Some(process) = &mut self.process else { return Ok(None) };
         let (told, status) = match process.child.reap() {
-            // Somebody who traces it hears of its end first; it is to be reported again, and so it stays watched.
-            Ok(None) => return Ok(None),
+            // Somebody who traces it hears of its end first, and may keep it for as long as he likes: it is looked at now and then.
+            Ok(None) => {
+                if process.ended.replace(now).is_none() {
+                    epoll.remove(&process.child)?;
+                }
+                return Ok(None);
+            }
             Ok(Some(_)) if process.late => ("was not done in time (startup_timeout)".to_owned(), 1),
             Ok(Some(Status::Code(code))) => {
                 let words = process.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
