@@ -261,3 +261,46 @@ fn is_calm(cluster: &mut Cluster, time: Duration) {
     let used = process::processor_time(primary) - before;
     cluster.check(used < Duration::from_millis(100), &format!("a calm primary, it used {used:?}"));
 }
+
+/// Nobody else has told of it, and another was asked for it since.
+///
+/// Mutation: forget the socket of a nursery that is gone.
+#[test]
+fn a_newborn_that_comes_too_late_leaves_no_zombie() {
+    if !forks() || !can_inject() {
+        return;
+    }
+    let mut cluster = Cluster::start("preload", 2);
+    let nursery = nursery(&mut cluster);
+    let mut strace = Command::new("strace")
+        .args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=sendmsg",
+            "-e",
+            "inject=sendmsg:delay_enter=3000000:when=1",
+            "-p",
+        ])
+        .arg(nursery.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start strace");
+    let mut said = String::new();
+    let mut words = BufReader::new(strace.stderr.take().expect("piped"));
+    words.read_line(&mut said).expect("its word");
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.exit(1);
+    said.clear();
+    words.read_line(&mut said).expect("its word of the newborn");
+    process::signal(nursery, Signal::KILL);
+    cluster.logged("another takes its place");
+    cluster.up(2);
+    // It is held up by whoever traces it, who ends with it.
+    let primary = cluster.pid();
+    strace.wait().expect("strace's end");
+    cluster.eventually("no zombie", || process::zombies_of(primary).is_empty());
+    cluster.stop();
+}

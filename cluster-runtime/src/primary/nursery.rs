@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::Newborn;
 use super::cradle::Cradle;
+use super::latecomers::Latecomers;
 use super::output::Ends;
 use super::slot::Id;
 use super::source::Source;
@@ -67,7 +68,7 @@ pub(crate) enum Answer {
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Bytes of an answer.
-const LARGEST: usize = 4096;
+pub(super) const LARGEST: usize = 4096;
 
 /// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
 pub(super) const LARGEST_SPAWN: usize = 96 * 1024;
@@ -85,6 +86,8 @@ pub(crate) struct Nursery {
     births: BTreeMap<Id, Asked>,
     /// Of whose birth one has told, the nursery or the worker; the other is to be passed over: the pid may be a stranger's by then.
     half_told: BTreeSet<Id>,
+    /// Of former ones, who may have been born without our being told.
+    late: Vec<Latecomers>,
     streak: Streak,
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
@@ -141,6 +144,7 @@ impl Nursery {
             process: None,
             births: BTreeMap::new(),
             half_told: BTreeSet::new(),
+            late: Vec::new(),
             streak: Streak::default(),
             start_at: None,
             was_ready: false,
@@ -386,8 +390,10 @@ impl Nursery {
             Err(error) => (format!("is lost: {error}"), 1),
         };
         self.unwatch(epoll)?;
-        self.process = None;
-        self.half_told.clear();
+        let known = std::mem::take(&mut self.half_told);
+        if let Some(Process { socket, within, deaf_since: None, .. }) = self.process.take() {
+            self.late.push(Latecomers::new(socket, known, within, now));
+        }
         if stopping || self.is_retired() {
             return Ok(Some(Ok(told)));
         }
@@ -420,11 +426,13 @@ impl Nursery {
             };
             since.map(|since| since + process.within)
         });
-        self.start_at.into_iter().chain(due).chain(self.ask_at).min()
+        let late = self.late.iter().map(|late| late.look_at);
+        self.start_at.into_iter().chain(due).chain(self.ask_at).chain(late).min()
     }
 
     /// Whether it is to be started now. Kills one that takes too long, be it for preload or for a birth.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        self.late.retain_mut(|late| late.end(now));
         if self.ask_at.take_if(|at| *at <= now).is_some() {
             self.ask(now);
         }
