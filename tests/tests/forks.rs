@@ -219,7 +219,7 @@ fn s38_workers_share_no_random_numbers() {
 
 /// Whoever traces a process is told of its end first, and only then its parent: its pidfd is readable before.
 ///
-/// Mutation: watch it no more before it could be reaped.
+/// Mutation: look at it no more before it could be reaped; or all the time; take it for one that is late.
 #[test]
 fn a_nursery_whose_tracer_takes_its_time_is_replaced_when_it_lets_go() {
     if !forks() {
@@ -235,11 +235,82 @@ fn a_nursery_whose_tracer_takes_its_time_is_replaced_when_it_lets_go() {
     cluster.expect_log("  ");
     cluster.signal(Signal::USR1);
     cluster.logged(", primary ");
+    is_calm(&mut cluster, Duration::from_secs(2));
     waitpid(traced, None).expect("let go of it");
     cluster.logged("another takes its place");
     cluster.up(2);
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);
     cluster.listening(3);
+    cluster.stop();
+}
+
+/// Likewise a worker's end, which may be kept for as long as whoever traces it likes.
+///
+/// Mutation: wait for what can't be reaped yet.
+#[test]
+fn a_worker_whose_tracer_takes_its_time_keeps_the_primary_calm_and_is_replaced_when_it_lets_go() {
+    let mut cluster = Cluster::start("serve", 2);
+    let worker = cluster.fork(1).pid;
+    let traced = Pid::from_raw(worker.cast_signed());
+    ptrace::seize(traced, ptrace::Options::empty()).expect("trace the worker");
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.check(process::exits_within(worker, PATIENCE), "the worker's end");
+    is_calm(&mut cluster, Duration::from_secs(1));
+    waitpid(traced, None).expect("let go of it");
+    cluster.listening(3);
+    cluster.up(2);
+    cluster.stop();
+}
+
+fn is_calm(cluster: &mut Cluster, time: Duration) {
+    let primary = cluster.pid();
+    let before = process::processor_time(primary);
+    cluster.listen_for(time);
+    let used = process::processor_time(primary) - before;
+    cluster.check(used < Duration::from_millis(100), &format!("a calm primary, it used {used:?}"));
+}
+
+/// Nobody else has told of it, and another was asked for it since.
+///
+/// Mutation: forget the socket of a nursery that is gone.
+#[test]
+fn a_newborn_that_comes_too_late_leaves_no_zombie() {
+    if !forks() || !can_inject() {
+        return;
+    }
+    let mut cluster = Cluster::start("preload", 2);
+    let nursery = nursery(&mut cluster);
+    let mut strace = Command::new("strace")
+        .args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=sendmsg",
+            "-e",
+            "inject=sendmsg:delay_enter=3000000:when=1",
+            "-p",
+        ])
+        .arg(nursery.to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start strace");
+    let mut said = String::new();
+    let mut words = BufReader::new(strace.stderr.take().expect("piped"));
+    words.read_line(&mut said).expect("its word");
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.exit(1);
+    said.clear();
+    words.read_line(&mut said).expect("its word of the newborn");
+    process::signal(nursery, Signal::KILL);
+    cluster.logged("another takes its place");
+    cluster.up(2);
+    // It is held up by whoever traces it, who ends with it.
+    let primary = cluster.pid();
+    strace.wait().expect("strace's end");
+    cluster.eventually("no zombie", || process::zombies_of(primary).is_empty());
     cluster.stop();
 }

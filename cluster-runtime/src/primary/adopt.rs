@@ -159,8 +159,8 @@ impl Loop {
             return Err(Departure::Broken(io::Error::other(format!("{why}, and {error}"))));
         }
         for child in std::mem::take(&mut self.leavers) {
-            // A nursery of the image before, which has lost its primary.
-            if let Err(error) = child.end_now() {
+            // A nursery of the image before, which has lost its primary. Its end may take long: it may be busy in the kernel, or traced.
+            if let Err(error) = self.upgrading.end_of(child, &self.epoll) {
                 report::error(format_args!("ending a nursery of the program before: {error}"));
             }
         }
@@ -184,7 +184,7 @@ impl Loop {
         report::info(format_args!("primary {} goes on, with {workers} workers", std::process::id()));
         self.epoll.add(&self.signals, Source::Signals.name(), Interest::Read)?;
         for (id, child) in &self.children {
-            self.epoll.add(child, Source::Child(*id).name(), Interest::Read)?;
+            self.epoll.add(child, Source::Child(*id).name(), Interest::End)?;
         }
         lines::hear_all(&self.epoll, |id| Source::Channel(id).name())?;
         let ids: Vec<_> = self.listeners.iter().map(|(id, _)| id).collect();

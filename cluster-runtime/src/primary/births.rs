@@ -131,7 +131,7 @@ impl Loop {
         let watched = Child::or_end(pid).and_then(|child| {
             let added = self
                 .epoll
-                .add(&child, Source::Child(id).name(), Interest::Read)
+                .add(&child, Source::Child(id).name(), Interest::End)
                 .and_then(|()| hub::attend(id, &self.epoll, Source::Channel(id).name()));
             match added {
                 Ok(()) => Ok(child),

@@ -40,7 +40,7 @@ impl Check {
         let (ours, theirs) = scm::stream_pair()?;
         check::ask(&ours, state)?;
         let child = Child::or_end(exec::try_out(&program, theirs.as_fd(), signals)?)?;
-        if let Err(error) = epoll.add(&child, Source::Check.name(), Interest::Read) {
+        if let Err(error) = epoll.add(&child, Source::Check.name(), Interest::End) {
             child.end_now()?;
             return Err(error);
         }

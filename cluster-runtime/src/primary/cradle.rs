@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::nursery::{Answer, LARGEST_SPAWN, Spawn};
 use super::output::Ends;
 use super::{Newborn, Preload};
@@ -61,6 +63,7 @@ impl Cradle {
                 Ok(received) if received.bytes == 0 => std::process::exit(0),
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if is_end(&error) => std::process::exit(0),
                 Err(error) => return Err(error),
             };
             let spawn: Spawn = decode(&bytes[..received.bytes]).map_err(io::Error::other)?;
@@ -86,7 +89,13 @@ impl Cradle {
                     let Spawn { id, slot, generation, fork, board: _ } = spawn;
                     let primary = self.primary;
                     // First of all, since the nursery may be gone by now. With the socket it is known until then that somebody is there.
-                    self.answer(&Answer::Born { id, pid: std::process::id() })?;
+                    match self.say(&Answer::Born { id, pid: std::process::id() }) {
+                        // The nursery has told of it, and the primary has another image since, or another nursery: nobody hears this
+                        // any more, and it is known. Where it is not, it was asked for once more, and this channel has ended.
+                        Err(error) if is_end(&error) && is_hung_up(&channel) => std::process::exit(0),
+                        Err(error) if is_end(&error) => {}
+                        said => said?,
+                    }
                     return Ok(Newborn { id, slot, generation, channel, board, primary, fork, output });
                 }
                 Ok(Birth::Parent { child }) => self.answer(&Answer::Born { id: spawn.id, pid: child })?,
@@ -95,28 +104,45 @@ impl Cradle {
         }
     }
 
+    /// In the nursery, which ends where nobody hears it.
     fn answer(&self, answer: &Answer) -> io::Result<()> {
+        match self.say(answer) {
+            Err(error) if is_end(&error) => std::process::exit(0),
+            said => said,
+        }
+    }
+
+    fn say(&self, answer: &Answer) -> io::Result<()> {
         let bytes = rmp_serde::to_vec_named(answer).map_err(io::Error::other)?;
         loop {
             match scm::send(&self.socket, &bytes, None) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(&self.socket, rustix::event::PollFlags::OUT)?;
+                    wait(&self.socket, PollFlags::OUT)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
                 sent => return sent.map(|_| ()),
             }
         }
     }
 }
 
+/// The primary has closed its end, maybe with answers that it had not read.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+fn is_hung_up(channel: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(channel, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
 fn wait_readable(socket: &OwnedFd) -> io::Result<()> {
-    wait(socket, rustix::event::PollFlags::IN)
+    wait(socket, PollFlags::IN)
 }
 
 /// Without a deadline: the primary's end, or its word, ends it.
-fn wait(socket: &OwnedFd, what: rustix::event::PollFlags) -> io::Result<()> {
-    let mut fds = [rustix::event::PollFd::new(socket, what)];
-    match rustix::event::poll(&mut fds, None) {
+fn wait(socket: &OwnedFd, what: PollFlags) -> io::Result<()> {
+    let mut fds = [PollFd::new(socket, what)];
+    match poll(&mut fds, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

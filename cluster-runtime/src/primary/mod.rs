@@ -50,6 +50,7 @@ mod hear;
 mod heart;
 mod hub;
 mod lane;
+mod latecomers;
 mod leave;
 pub(crate) mod lines;
 mod listen;

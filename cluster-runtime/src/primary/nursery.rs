@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::Newborn;
 use super::cradle::Cradle;
+use super::latecomers::Latecomers;
 use super::output::Ends;
 use super::slot::Id;
 use super::source::Source;
@@ -67,7 +68,7 @@ pub(crate) enum Answer {
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Bytes of an answer.
-const LARGEST: usize = 4096;
+pub(super) const LARGEST: usize = 4096;
 
 /// Bytes of what is asked: an environment, above all. A packet of this size still fits into a socket's buffer.
 pub(super) const LARGEST_SPAWN: usize = 96 * 1024;
@@ -85,6 +86,8 @@ pub(crate) struct Nursery {
     births: BTreeMap<Id, Asked>,
     /// Of whose birth one has told, the nursery or the worker; the other is to be passed over: the pid may be a stranger's by then.
     half_told: BTreeSet<Id>,
+    /// Of former ones, who may have been born without our being told.
+    late: Vec<Latecomers>,
     streak: Streak,
     start_at: Option<Instant>,
     /// One has been ready: from then on a failure is that process's own.
@@ -141,6 +144,7 @@ impl Nursery {
             process: None,
             births: BTreeMap::new(),
             half_told: BTreeSet::new(),
+            late: Vec::new(),
             streak: Streak::default(),
             start_at: None,
             was_ready: false,
@@ -184,7 +188,7 @@ impl Nursery {
     /// Waits for its end and its answers from now on.
     pub(crate) fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
-        epoll.add(&process.child, Source::NurseryChild(self.generation).name(), Interest::Read)?;
+        epoll.add(&process.child, Source::NurseryChild(self.generation).name(), Interest::End)?;
         epoll.add(&process.socket, Source::NurseryAnswer(self.generation).name(), Interest::Read)?;
         process.heard = true;
         Ok(())
@@ -362,10 +366,15 @@ impl Nursery {
         epoll: &Epoll,
         now: Instant,
     ) -> io::Result<Option<Result<String, Failed>>> {
-        let Some(process) = &self.process else { return Ok(None) };
+        let Some(process) = &mut self.process else { return Ok(None) };
         let (told, status) = match process.child.reap() {
-            // Somebody who traces it hears of its end first; it is to be reported again, and so it stays watched.
-            Ok(None) => return Ok(None),
+            // Somebody who traces it hears of its end first, and may keep it for as long as he likes: it is looked at now and then.
+            Ok(None) => {
+                if process.ended.replace(now).is_none() {
+                    epoll.remove(&process.child)?;
+                }
+                return Ok(None);
+            }
             Ok(Some(_)) if process.late => ("was not done in time (startup_timeout)".to_owned(), 1),
             Ok(Some(Status::Code(code))) => {
                 let words = process.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
@@ -381,8 +390,10 @@ impl Nursery {
             Err(error) => (format!("is lost: {error}"), 1),
         };
         self.unwatch(epoll)?;
-        self.process = None;
-        self.half_told.clear();
+        let known = std::mem::take(&mut self.half_told);
+        if let Some(Process { socket, within, deaf_since: None, .. }) = self.process.take() {
+            self.late.push(Latecomers::new(socket, known, within, now));
+        }
         if stopping || self.is_retired() {
             return Ok(Some(Ok(told)));
         }
@@ -415,11 +426,13 @@ impl Nursery {
             };
             since.map(|since| since + process.within)
         });
-        self.start_at.into_iter().chain(due).chain(self.ask_at).min()
+        let late = self.late.iter().map(|late| late.look_at);
+        self.start_at.into_iter().chain(due).chain(self.ask_at).chain(late).min()
     }
 
     /// Whether it is to be started now. Kills one that takes too long, be it for preload or for a birth.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        self.late.retain_mut(|late| late.end(now));
         if self.ask_at.take_if(|at| *at <= now).is_some() {
             self.ask(now);
         }

@@ -8,9 +8,11 @@ use std::time::Instant;
 use super::check::Check;
 use super::saved::file::{self, Header};
 use super::saved::{State, VERSION};
+use super::source::Source;
 use super::step::Input;
 use super::{Loop, Turn, ask};
 use crate::report;
+use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::passed::Fd;
 use crate::sys::pidfd::Child;
 use crate::sys::{exec, memfd, program};
@@ -22,8 +24,8 @@ pub(super) struct Upgrading {
     /// Which file is run.
     path: PathBuf,
     pub(super) check: Option<Check>,
-    /// Who was asked, and is to be reaped and not heard any more. Another may be asked before that: by `on_upgrade`, say, which
-    /// is told that the one before took too long in the very turn in which it is killed.
+    /// Who was asked, and is to be reaped and not heard any more, and nurseries that the image before has left. Another may be
+    /// asked before that: by `on_upgrade`, say, which is told that the one before took too long in the very turn in which it is killed.
     pub(super) abandoned: Vec<Child>,
     /// The service manager was told that one begins, by this image or by the one before.
     pub(super) told: bool,
@@ -55,6 +57,16 @@ impl Upgrading {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Ends a process that another image has left. It is reaped when it can be.
+    pub(super) fn end_of(&mut self, child: Child, epoll: &Epoll) -> io::Result<()> {
+        child.signal(libc::SIGKILL)?;
+        if let Err(error) = epoll.add(&child, Source::Check.name(), Interest::End) {
+            return child.end_now().and(Err(error));
+        }
+        self.abandoned.push(child);
+        Ok(())
     }
 
     /// Nothing of it is needed any more.

@@ -1,6 +1,6 @@
 //! One level-triggered wait over descriptors.
 //!
-//! Level-triggered, so that a loop may stop half way through a burst and be told again.
+//! Level-triggered, so that a loop may stop half way through a burst and be told again; but for the ends of processes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +23,9 @@ pub(crate) enum Interest {
     Read,
     Write,
     ReadWrite,
+    /// Whether a process has ended, and once more when its tracer, who hears of that first, lets go of it: told for as long as he
+    /// keeps it, it would be told all the time.
+    End,
 }
 
 impl Interest {
@@ -32,6 +35,7 @@ impl Interest {
             Interest::Read => epoll::EventFlags::IN,
             Interest::Write => epoll::EventFlags::OUT,
             Interest::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT,
+            Interest::End => epoll::EventFlags::IN | epoll::EventFlags::ET,
         }
     }
 }

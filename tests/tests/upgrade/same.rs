@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use nix::sys::{ptrace, wait::waitpid};
+use nix::unistd::Pid;
+
 use cluster_tests::client::ask;
 use cluster_tests::upgrades::Disk;
 use cluster_tests::{Cluster, Signal, forks, process};
@@ -185,6 +188,32 @@ fn each_program_has_a_nursery_of_its_own() {
     let preloads =
         cluster.story().events().filter(|event| format!("{event:?}").contains("preload in ")).count();
     assert_eq!(preloads, 4);
+    cluster.stop();
+}
+
+/// Whoever traces a process may keep its end for as long as he likes.
+///
+/// Mutation: wait for the end of the old nursery; forget it.
+#[test]
+fn the_nursery_of_the_program_before_is_not_waited_for() {
+    if !forks() {
+        return;
+    }
+    let disk = Disk::of("traced");
+    let mut cluster = disk.plan("preload").workers(2).start();
+    let address = cluster.up(2);
+    let primary = cluster.pid();
+    let known: Vec<_> = cluster.story().forks().map(|fork| fork.pid).collect();
+    let nursery = process::children_of(primary).into_iter().find(|pid| !known.contains(pid));
+    let traced = Pid::from_raw(nursery.expect("a nursery").cast_signed());
+    ptrace::seize(traced, ptrace::Options::empty()).expect("trace the nursery");
+    for generation in 2..=3 {
+        upgrade(&mut cluster, generation);
+        assert!(ask(&address, "/").worker() > 2);
+    }
+    assert_eq!(process::zombies_of(primary).len(), 1);
+    waitpid(traced, None).expect("let go of it");
+    cluster.eventually("it to be reaped", || process::zombies_of(primary).is_empty());
     cluster.stop();
 }
 

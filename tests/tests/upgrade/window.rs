@@ -1,12 +1,14 @@
 //! What happens between the end of one program and the beginning of the other.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_tests::client::ask;
 use cluster_tests::upgrades::Disk;
-use cluster_tests::{Cluster, Event, PATIENCE, Signal, process};
+use cluster_tests::{Cluster, Event, PATIENCE, Signal, can_inject, forks, process};
 
 /// Mutation: look for the ends of adopted workers only when they are told; leave out the pidfds.
 #[test]
@@ -104,4 +106,46 @@ fn p145_a_storm_of_signals_ends_nothing() {
     cluster.eventually("nobody who comes or goes", || process::children_of(primary).len() == 2);
     cluster.up(2);
     cluster.stop();
+}
+
+/// The nursery has told of a birth, and is ended by the exec, before whoever was born came to tell of it, too.
+///
+/// Mutation: have a newborn end where nobody hears that it is born.
+#[test]
+fn who_is_born_right_before_the_exec_lives_on() {
+    if !forks() || !can_inject() {
+        return;
+    }
+    let disk = Disk::of("newborn");
+    let mut cluster = disk.plan("preload").workers(2).start();
+    cluster.up(2);
+    let nursery = cluster.until("the nursery", |story| {
+        story.events().find_map(|event| match event {
+            Event::Said(line) => line.strip_prefix("preload in ")?.parse::<u32>().ok(),
+            _ => None,
+        })
+    });
+    // Whoever says its first word is held up for long: the nursery once, and each newborn.
+    let mut strace = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=sendmsg"])
+        .args(["-e", "inject=sendmsg:delay_enter=1000000:when=1", "-p", &nursery.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start strace");
+    // Open to the end: it says more when it meets the newborn.
+    let (mut said, mut words) = (String::new(), BufReader::new(strace.stderr.take().expect("piped")));
+    words.read_line(&mut said).expect("its word");
+    cluster.check(said.contains("attached"), "strace to be attached");
+    cluster.expect_log("SIGKILL");
+    cluster.signal_worker(1, Signal::KILL);
+    cluster.listening(3);
+    cluster.signal_worker(2, Signal::KILL);
+    cluster.fork(4);
+    cluster.signal(Signal::USR2);
+    cluster.said("upgrade 2 ok");
+    let online = |event: &Event| matches!(event, Event::Online { id: 4, .. });
+    let lived = cluster.story().events().any(online);
+    cluster.check(lived, "the newborn to have come as far as its code");
+    cluster.stop();
+    strace.wait().expect("strace's end");
 }
