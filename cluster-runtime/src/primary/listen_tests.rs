@@ -24,6 +24,11 @@ impl World {
         self.listeners.bind((slot, Id(worker)), key("127.0.0.1:0"), 16, &settings).unwrap().0
     }
 
+    fn bind_other(&mut self, slot: usize, worker: u64) {
+        let (settings, other) = (Settings::default(), Key { nth: 1, ..key("127.0.0.1:0") });
+        self.listeners.bind((slot, Id(worker)), other, 16, &settings).unwrap();
+    }
+
     fn abandoned_after(&mut self, time: Duration) -> usize {
         self.now += time;
         let alive = self.alive.clone();
@@ -38,7 +43,7 @@ impl World {
 
     fn dies(&mut self, slot: usize, worker: u64) {
         self.alive.retain(|id| *id != worker);
-        self.listeners.bereave((slot, Id(worker)));
+        self.listeners.bereave((slot, Id(worker)), false, self.now);
     }
 }
 
@@ -123,6 +128,24 @@ fn of_two_who_live_in_one_slot_each_keeps_what_it_has() {
     world.dies(0, 1);
     assert_eq!(world.abandoned_after(2 * SETTLE), 0, "the new one has it");
     assert!(world.listeners.is_held_by(bound.listener, (0, Id(2))));
+}
+
+/// In a reload the new one is up first, and who was replaced may be gone in no time.
+///
+/// Mutation: keep it for somebody who comes, as of any other who is dead.
+#[test]
+fn what_one_had_who_was_replaced_is_kept_until_the_new_one_has_settled() {
+    let mut world = World::new();
+    let bound = world.bind(0, 1);
+    world.alive = vec![2];
+    world.comes_up(0);
+    world.listeners.bereave((0, Id(1)), true, world.now);
+    assert_eq!(world.abandoned_after(AT_ONCE), 0, "it may bind one thing after the other");
+    assert_eq!(world.bind(0, 2).listener, bound.listener);
+    assert_eq!(world.abandoned_after(SETTLE), 0);
+    world.bind_other(0, 1);
+    world.listeners.bereave((0, Id(1)), true, world.now);
+    assert_eq!(world.abandoned_after(SETTLE), 1, "it did not");
 }
 
 #[test]
