@@ -184,8 +184,10 @@ fn what_was_fixed_stays_and_nothing_else_is_bound() {
 fn what_a_worker_has_made_of_its_flags_is_not_handed_to_the_next() {
     let mut world = World::new();
     let id = world.bind(0, 1).listener;
-    let (first, _) = world.listeners.hand_out(id, 0, false).unwrap();
+    let known = world.listeners.of_slot(id, 0, false).unwrap();
+    assert_eq!(known, (id, false));
+    let first = world.listeners.hand_out(id).unwrap();
     rustix::io::ioctl_fionbio(&first, false).unwrap();
-    let (second, _) = world.listeners.hand_out(id, 1, false).unwrap();
+    let second = world.listeners.hand_out(id).unwrap();
     assert!(rustix::fs::fcntl_getfl(&second).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
 }
