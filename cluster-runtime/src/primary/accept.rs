@@ -82,6 +82,10 @@ impl Door {
     /// program closes its listener.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         drop(self.waiting.remove(&id));
+        self.ignore(id, listener, epoll);
+    }
+
+    fn ignore(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         self.stirred = true;
         if self.gates.remove(&id).is_some()
             && let Err(error) = epoll.remove(&listener.socket)
@@ -148,7 +152,8 @@ impl Door {
 
     fn is_shut_down(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         report::error(format_args!("accepting on {}: it was shut down", listener.address));
-        self.remove(id, listener, epoll);
+        // Who was accepted before that, and waits for somebody who has room, waits on.
+        self.ignore(id, listener, epoll);
     }
 
     /// Gives what waits, and what is read back from workers that have no use for it, to whoever has room now.

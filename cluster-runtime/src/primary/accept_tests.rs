@@ -123,3 +123,25 @@ fn a_turn_is_one_connection() {
     assert_eq!(world.read(), [2, 2]);
     drop(clients);
 }
+
+/// Whoever has the socket too may shut it down; who was accepted before that is the primary's already.
+///
+/// Mutation: drop with the gate whoever waits behind it.
+#[test]
+fn who_waits_for_room_is_kept_when_his_listener_is_shut_down() {
+    let mut world = World::new(1);
+    let mut clients = Vec::new();
+    while world.door.waiting.is_empty() {
+        assert!(clients.len() < 4096, "a lane has an end");
+        clients.push(world.connect());
+        world.turn();
+    }
+    world.door.arm(&world.listeners, &world.lanes, &world.epoll, Instant::now()).unwrap();
+    socket::listen_no_more(&world.listeners.get(world.id).unwrap().socket);
+    world.turn();
+    assert!(world.door.gates.is_empty(), "it would be told of for ever");
+    let served = world.read()[0];
+    world.lanes.writable(LaneId(1), &world.epoll);
+    world.door.give_out(&world.listeners, &mut world.lanes, &world.epoll, Instant::now());
+    assert_eq!(served + world.read()[0], clients.len());
+}
