@@ -145,3 +145,36 @@ fn who_waits_for_room_is_kept_when_his_listener_is_shut_down() {
     world.door.give_out(&world.listeners, &mut world.lanes, &world.epoll, Instant::now());
     assert_eq!(served + world.read()[0], clients.len());
 }
+
+/// To its client a connection is there as soon as the kernel has answered.
+///
+/// Mutation: close the door as soon as nobody is in the backlog.
+#[test]
+fn who_is_half_way_in_when_the_door_is_closed_is_waited_for() {
+    let mut world = World::new(1);
+    half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
+    let mut client = world.connect();
+    let (now, id) = (Instant::now(), world.id);
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    door.close(listeners, lanes, epoll, now, now + 2 * HALF_WAY);
+    assert_eq!(door.empty(listeners, lanes, epoll, now), BTreeSet::from([id]));
+    assert_eq!(door.deadline(), Some(now + FIRST_REST));
+    std::io::Write::write_all(&mut client, b"x").unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    assert!(door.empty(listeners, lanes, epoll, now + FIRST_REST).is_empty());
+    assert!(!world.door.is_closing());
+    assert_eq!(world.read(), [1]);
+}
+
+#[test]
+fn who_stays_half_way_in_keeps_the_door_open_for_a_moment_only() {
+    let mut world = World::new(1);
+    half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
+    let _client = world.connect();
+    let now = Instant::now();
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    door.close(listeners, lanes, epoll, now, now + 2 * HALF_WAY);
+    assert!(!door.empty(listeners, lanes, epoll, now).is_empty());
+    assert!(door.empty(listeners, lanes, epoll, now + HALF_WAY).is_empty());
+}

@@ -81,9 +81,10 @@ impl Loop {
     }
 
     pub(super) fn stop_listening(&mut self) -> Turn {
-        let until = Instant::now() + self.settings.drain_timeout;
-        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, until);
-        self.move_connections(Instant::now());
+        let now = Instant::now();
+        let until = now + self.settings.drain_timeout;
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, now, until);
+        self.move_connections(now);
         self.nurseries.stop().into_iter().try_for_each(|id| self.not_to_be(id))
     }
 
