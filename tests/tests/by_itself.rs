@@ -7,10 +7,11 @@ use std::time::Duration;
 use std::{env, process};
 
 use cluster_tests::client::{Connection, Outcome, ask, attempt};
-use cluster_tests::control::Control;
+use cluster_tests::control::{Client, Control};
 use cluster_tests::load::Load;
 use cluster_tests::process::{
-    limit_descriptors, listening_inodes, listening_socket, next_descriptor, processor_time, state, waiting,
+    descriptors, limit_descriptors, listening_inodes, listening_socket, next_descriptor, processor_time,
+    state, waiting,
 };
 use cluster_tests::upgrades::Disk;
 use cluster_tests::{Cluster, Plan, Signal};
@@ -159,6 +160,30 @@ fn the_queue_of_a_worker_that_has_no_descriptor_left_is_others() {
     cluster.eventually("it to have its share again", || ask(&address, "/").worker() == 1);
     let story = cluster.stop();
     assert_eq!(story.log().filter(|line| line.contains("Too many open files")).count(), 1, "{story}");
+}
+
+/// The kernel gives the new socket its share of the clients, whether or not the worker could be given it.
+///
+/// Mutation: forget a new socket that no descriptor is left to copy for its worker.
+#[test]
+fn a_slots_socket_that_its_worker_could_not_be_given_is_accepted_from() {
+    let mut cluster = Cluster::of("net_control").env("CLUSTER_POLICY", "reuseport").workers(2).start();
+    let mut workers = [1, 2].map(|id| Control::of(&mut cluster, id));
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    cluster.expect_log("giving worker 2 a listening socket: Too many open files");
+    // When somebody is served the first has its lane, and the primary has closed what went there with the answer.
+    Client::to(&address).end();
+    let primary = cluster.pid();
+    cluster.eventually("the primary to rest", || state(primary).is_some_and(|(state, _)| state == 'S'));
+    // Both ends of its lane, a copy of one, and the socket.
+    let open: Vec<_> = descriptors(primary).into_iter().map(|(number, _)| u64::from(number)).collect();
+    let fifth = (0..).filter(|number| !open.contains(number)).nth(4).expect("a free number");
+    limit_descriptors(primary, fifth);
+    workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    limit_descriptors(primary, 1024);
+    assert_eq!(listening_inodes(&address).len(), 2);
+    (0..32).for_each(|_| Client::to(&address).end());
+    cluster.stop();
 }
 
 /// The control of G1: where each worker has bound a socket of its own, of which the primary knows nothing, its queue dies with it.

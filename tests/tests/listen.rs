@@ -112,6 +112,26 @@ fn n50_clients_wait_while_a_successor_comes() {
     cluster.stop();
 }
 
+/// The new worker is up before it binds, and the old one gone before it has.
+///
+/// Mutation: close what a replaced worker held when that is gone and nobody comes any more.
+#[test]
+fn n50_clients_wait_while_who_is_new_in_a_reload_has_not_bound_yet() {
+    let (mut cluster, mut workers) = controlled(1);
+    let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
+    let inode = listening_inodes(&address);
+    cluster.signal(Signal::HUP);
+    let mut new = Control::of(&mut cluster, 2);
+    cluster.exit(1);
+    let client = address.clone();
+    let client = std::thread::spawn(move || Client::to(&client).worker);
+    cluster.listen_for(std::time::Duration::from_millis(300));
+    assert_eq!(new.serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
+    assert_eq!(client.join().expect("never refused"), 2);
+    assert_eq!(listening_inodes(&address), inode, "the same socket all the time");
+    cluster.stop();
+}
+
 /// Mutation: keep what a worker held that left voluntarily.
 #[test]
 fn n50_who_leaves_for_good_leaves_no_listener() {

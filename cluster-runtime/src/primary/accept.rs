@@ -17,12 +17,17 @@ use crate::event::Address;
 use crate::ipc::message::{LaneId, ListenerId};
 use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::half_open;
 use crate::sys::socket::{self, Trouble};
 
 pub(crate) mod saved;
 
 /// Accepted at the end, at most: more than any backlog, and an end to an error that would come for ever.
 const MOST_AT_CLOSE: usize = 65_536;
+
+/// How long who is half way in is waited for when the door is closed: longer than a way there and back mostly takes, and no longer than
+/// a stop may take for those who never come.
+const HALF_WAY: Duration = Duration::from_millis(500);
 
 const FIRST_REST: Duration = Duration::from_millis(5);
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -40,6 +45,8 @@ pub(crate) struct Door {
     starved: BTreeSet<ListenerId>,
     retry_at: Option<Instant>,
     until: Option<Instant>,
+    /// Likewise for those who are half way in.
+    late_until: Option<Instant>,
     told_starving: bool,
     /// Something has changed that the loop is to see to before it waits again.
     stirred: bool,
@@ -82,6 +89,10 @@ impl Door {
     /// program closes its listener.
     pub(crate) fn remove(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         drop(self.waiting.remove(&id));
+        self.ignore(id, listener, epoll);
+    }
+
+    fn ignore(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         self.stirred = true;
         if self.gates.remove(&id).is_some()
             && let Err(error) = epoll.remove(&listener.socket)
@@ -148,7 +159,8 @@ impl Door {
 
     fn is_shut_down(&mut self, id: ListenerId, listener: &Listener, epoll: &Epoll) {
         report::error(format_args!("accepting on {}: it was shut down", listener.address));
-        self.remove(id, listener, epoll);
+        // Who was accepted before that, and waits for somebody who has room, waits on.
+        self.ignore(id, listener, epoll);
     }
 
     /// Gives what waits, and what is read back from workers that have no use for it, to whoever has room now.
@@ -193,9 +205,16 @@ impl Door {
     }
 
     /// Lets nobody else in; who is, is to be handed off before `until`. What is not only ours is left as it is: whoever else has it goes on.
-    pub(crate) fn close(&mut self, listeners: &Listeners, lanes: &mut Lanes, epoll: &Epoll, until: Instant) {
+    pub(crate) fn close(
+        &mut self,
+        listeners: &Listeners,
+        lanes: &mut Lanes,
+        epoll: &Epoll,
+        now: Instant,
+        until: Instant,
+    ) {
         self.closing = true;
-        self.until = Some(until);
+        (self.until, self.late_until) = (Some(until), Some(until.min(now + HALF_WAY)));
         lanes.disregard_limits();
         for (id, listener) in listeners.iter().filter(|(_, listener)| listener.address.is_stream()) {
             if self.gates.remove(&id).is_some()
@@ -236,6 +255,11 @@ impl Door {
         }
         for (id, listener) in listeners.iter().filter(|(_, listener)| !rests && ours(listener)) {
             let of = listener.serves(id);
+            // Looked for first: who comes in after that is among those who are accepted.
+            if self.late_until.is_some_and(|until| until > now) && is_anybody_half_way(&listener.address) {
+                self.starved.insert(of);
+                self.retry_at = Some(now + FIRST_REST);
+            }
             // One more than there is room for, at most: whether there is one shows only when it is accepted.
             for _ in 0..MOST_AT_CLOSE {
                 if self.waiting.contains_key(&of) {
@@ -341,6 +365,12 @@ impl Door {
         (gate.rest_until, gate.episode) = (Some(now + rest), Some(rest));
         self.stirred = true;
     }
+}
+
+/// To its client a connection is there before it is in the backlog: closed in between, it would be reset. Where the kernel does not
+/// tell, nobody is.
+fn is_anybody_half_way(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if half_open::is_anybody_at(*address).unwrap_or(false))
 }
 
 impl Loop {

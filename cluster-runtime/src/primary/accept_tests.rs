@@ -123,3 +123,58 @@ fn a_turn_is_one_connection() {
     assert_eq!(world.read(), [2, 2]);
     drop(clients);
 }
+
+/// Whoever has the socket too may shut it down; who was accepted before that is the primary's already.
+///
+/// Mutation: drop with the gate whoever waits behind it.
+#[test]
+fn who_waits_for_room_is_kept_when_his_listener_is_shut_down() {
+    let mut world = World::new(1);
+    let mut clients = Vec::new();
+    while world.door.waiting.is_empty() {
+        assert!(clients.len() < 4096, "a lane has an end");
+        clients.push(world.connect());
+        world.turn();
+    }
+    world.door.arm(&world.listeners, &world.lanes, &world.epoll, Instant::now()).unwrap();
+    socket::listen_no_more(&world.listeners.get(world.id).unwrap().socket);
+    world.turn();
+    assert!(world.door.gates.is_empty(), "it would be told of for ever");
+    let served = world.read()[0];
+    world.lanes.writable(LaneId(1), &world.epoll);
+    world.door.give_out(&world.listeners, &mut world.lanes, &world.epoll, Instant::now());
+    assert_eq!(served + world.read()[0], clients.len());
+}
+
+/// To its client a connection is there as soon as the kernel has answered.
+///
+/// Mutation: close the door as soon as nobody is in the backlog.
+#[test]
+fn who_is_half_way_in_when_the_door_is_closed_is_waited_for() {
+    let mut world = World::new(1);
+    half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
+    let mut client = world.connect();
+    let (now, id) = (Instant::now(), world.id);
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    door.close(listeners, lanes, epoll, now, now + 2 * HALF_WAY);
+    assert_eq!(door.empty(listeners, lanes, epoll, now), BTreeSet::from([id]));
+    assert_eq!(door.deadline(), Some(now + FIRST_REST));
+    std::io::Write::write_all(&mut client, b"x").unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    assert!(door.empty(listeners, lanes, epoll, now + FIRST_REST).is_empty());
+    assert!(!world.door.is_closing());
+    assert_eq!(world.read(), [1]);
+}
+
+#[test]
+fn who_stays_half_way_in_keeps_the_door_open_for_a_moment_only() {
+    let mut world = World::new(1);
+    half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
+    let _client = world.connect();
+    let now = Instant::now();
+    let World { listeners, lanes, door, epoll, .. } = &mut world;
+    door.close(listeners, lanes, epoll, now, now + 2 * HALF_WAY);
+    assert!(!door.empty(listeners, lanes, epoll, now).is_empty());
+    assert!(door.empty(listeners, lanes, epoll, now + HALF_WAY).is_empty());
+}

@@ -39,8 +39,11 @@ impl Loop {
         self.step(Input::Said(id, said))?;
         self.lanes.all_gone(id);
         self.announced.retain(|(worker, _)| *worker != id);
-        if let Some(member) = self.fleet.member(id) {
-            self.listeners.bereave((member.slot, id));
+        if let Some(slot) = self.fleet.member(id).map(|member| member.slot) {
+            let mut others =
+                self.fleet.members().filter(|(other, member)| *other != id && member.slot == slot);
+            let successor_is_up = others.any(|(_, member)| member.is_up());
+            self.listeners.bereave((slot, id), successor_is_up, Instant::now());
         }
         // Whether the end of the channel or that of the process was seen first, they are told of in this order.
         // What its last words made a callback ask for is known before it is.
@@ -78,9 +81,10 @@ impl Loop {
     }
 
     pub(super) fn stop_listening(&mut self) -> Turn {
-        let until = Instant::now() + self.settings.drain_timeout;
-        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, until);
-        self.move_connections(Instant::now());
+        let now = Instant::now();
+        let until = now + self.settings.drain_timeout;
+        self.door.close(&self.listeners, &mut self.lanes, &self.epoll, now, until);
+        self.move_connections(now);
         self.nurseries.stop().into_iter().try_for_each(|id| self.not_to_be(id))
     }
 

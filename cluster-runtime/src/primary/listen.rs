@@ -270,11 +270,13 @@ impl Listeners {
         }
     }
 
-    /// A worker is dead: what it had, also what it had just given up, is kept for its successor.
-    pub(crate) fn bereave(&mut self, (_, worker): Who) {
+    /// A worker is dead: what it had, also what it had just given up, is kept for its successor. Where that one is up already, as
+    /// in a reload, it has its time to bind from now on: nobody else may come for whom it would be kept.
+    pub(crate) fn bereave(&mut self, (_, worker): Who, successor_is_up: bool, now: Instant) {
         for listener in self.listeners.values_mut() {
             if let Some(holder) = listener.holders.get_mut(&worker) {
-                holder.until = None;
+                // Nor is it in anybody's way who needs the address.
+                (holder.times, holder.until) = (0, successor_is_up.then_some(now + SETTLE));
                 self.stirred = true;
             }
         }

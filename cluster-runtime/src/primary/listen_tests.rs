@@ -24,6 +24,11 @@ impl World {
         self.listeners.bind((slot, Id(worker)), key("127.0.0.1:0"), 16, &settings).unwrap().0
     }
 
+    fn bind_other(&mut self, slot: usize, worker: u64) {
+        let (settings, other) = (Settings::default(), Key { nth: 1, ..key("127.0.0.1:0") });
+        self.listeners.bind((slot, Id(worker)), other, 16, &settings).unwrap();
+    }
+
     fn abandoned_after(&mut self, time: Duration) -> usize {
         self.now += time;
         let alive = self.alive.clone();
@@ -38,7 +43,7 @@ impl World {
 
     fn dies(&mut self, slot: usize, worker: u64) {
         self.alive.retain(|id| *id != worker);
-        self.listeners.bereave((slot, Id(worker)));
+        self.listeners.bereave((slot, Id(worker)), false, self.now);
     }
 }
 
@@ -125,6 +130,24 @@ fn of_two_who_live_in_one_slot_each_keeps_what_it_has() {
     assert!(world.listeners.is_held_by(bound.listener, (0, Id(2))));
 }
 
+/// In a reload the new one is up first, and who was replaced may be gone in no time.
+///
+/// Mutation: keep it for somebody who comes, as of any other who is dead.
+#[test]
+fn what_one_had_who_was_replaced_is_kept_until_the_new_one_has_settled() {
+    let mut world = World::new();
+    let bound = world.bind(0, 1);
+    world.alive = vec![2];
+    world.comes_up(0);
+    world.listeners.bereave((0, Id(1)), true, world.now);
+    assert_eq!(world.abandoned_after(AT_ONCE), 0, "it may bind one thing after the other");
+    assert_eq!(world.bind(0, 2).listener, bound.listener);
+    assert_eq!(world.abandoned_after(SETTLE), 0);
+    world.bind_other(0, 1);
+    world.listeners.bereave((0, Id(1)), true, world.now);
+    assert_eq!(world.abandoned_after(SETTLE), 1, "it did not");
+}
+
 #[test]
 fn what_a_dead_worker_had_is_closed_when_nobody_comes() {
     let mut world = World::new();
@@ -161,8 +184,10 @@ fn what_was_fixed_stays_and_nothing_else_is_bound() {
 fn what_a_worker_has_made_of_its_flags_is_not_handed_to_the_next() {
     let mut world = World::new();
     let id = world.bind(0, 1).listener;
-    let (first, _) = world.listeners.hand_out(id, 0, false).unwrap();
+    let known = world.listeners.of_slot(id, 0, false).unwrap();
+    assert_eq!(known, (id, false));
+    let first = world.listeners.hand_out(id).unwrap();
     rustix::io::ioctl_fionbio(&first, false).unwrap();
-    let (second, _) = world.listeners.hand_out(id, 1, false).unwrap();
+    let second = world.listeners.hand_out(id).unwrap();
     assert!(rustix::fs::fcntl_getfl(&second).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
 }

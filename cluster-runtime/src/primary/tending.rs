@@ -19,14 +19,12 @@ impl Loop {
             _ => return,
         };
         for listener in listeners.iter().take(MOST) {
-            let given = self.listeners.hand_out(*listener, slot, split).and_then(|(socket, new)| {
-                if let Some(new) = new
-                    && let Err(error) = self.door.add(new, &self.listeners, &self.epoll)
-                {
-                    self.listeners.forget(new);
+            let given = self.listeners.of_slot(*listener, slot, split).and_then(|(known, new)| {
+                if new && let Err(error) = self.door.add(known, &self.listeners, &self.epoll) {
+                    self.listeners.forget(known);
                     return Err(error);
                 }
-                Ok(socket)
+                self.listeners.hand_out(known)
             });
             match given {
                 Ok(socket) => hub::tell(id, &ToWorker::Socket { call, listener: *listener }, Some(socket)),

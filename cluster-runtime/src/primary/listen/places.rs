@@ -47,21 +47,15 @@ impl Listener {
 }
 
 impl Listeners {
-    /// The socket of a listener that workers in this slot accept from by themselves, and its number if it is new. `split`:
-    /// each slot is to have its own, where there can be several. Once that is so of a listener, it stays so.
-    pub(crate) fn hand_out(
+    /// The socket of a listener that workers in this slot accept from by themselves, by its number, and whether it is new: then
+    /// clients come to it from now on, whether a worker can be given it or not. `split`: each slot is to have its own, where there
+    /// can be several. Once that is so of a listener, it stays so.
+    pub(crate) fn of_slot(
         &mut self,
         id: ListenerId,
         slot: usize,
         split: bool,
-    ) -> io::Result<(OwnedFd, Option<ListenerId>)> {
-        let closed = || io::Error::other("the listening socket was closed");
-        let (known, new) = self.of_slot(id, slot, split)?;
-        let listener = self.listeners.get_mut(&known).ok_or_else(closed)?;
-        Ok((listener.hand_out()?, new.then_some(known)))
-    }
-
-    fn of_slot(&mut self, id: ListenerId, slot: usize, split: bool) -> io::Result<(ListenerId, bool)> {
+    ) -> io::Result<(ListenerId, bool)> {
         let place = Place { of: id, slot };
         if let Some((known, _)) = self.listeners.iter().find(|(_, listener)| listener.place == Some(place)) {
             return Ok((*known, false));
@@ -92,6 +86,12 @@ impl Listeners {
             (listener.place, listener.backlog) = (Some(place), backlog);
         }
         Ok((beside, true))
+    }
+
+    /// A copy of it for a worker.
+    pub(crate) fn hand_out(&mut self, id: ListenerId) -> io::Result<OwnedFd> {
+        let closed = || io::Error::other("the listening socket was closed");
+        self.listeners.get_mut(&id).ok_or_else(closed)?.hand_out()
     }
 
     /// Those that belong to no listener any more.
