@@ -95,7 +95,8 @@ impl Drop for Bound {
 #[derive(Debug)]
 pub(super) struct Sockets {
     sockets: Vec<(ListenerId, UnixStream)>,
-    _bound: Vec<Arc<Bound>>,
+    /// By this process; empty of those that the primary has too.
+    bound: Vec<Arc<Bound>>,
     /// Whose turn it is, so that a busy one does not starve the others.
     turn: usize,
     resting: Option<Pin<Box<Sleep>>>,
@@ -114,14 +115,14 @@ impl Sockets {
             sockets.push((here.id, UnixStream::from_std(here.socket.try_clone()?.into())?));
             bound.push(Arc::clone(here));
         }
-        Ok(Sockets { sockets, _bound: bound, turn: 0, resting: None, short: false })
+        Ok(Sockets { sockets, bound, turn: 0, resting: None, short: false })
     }
 
     /// Of these, which the primary has too.
     pub(super) fn given(sockets: Vec<(ListenerId, OwnedFd)>) -> io::Result<Sockets> {
         let readable = |(id, fd): (_, OwnedFd)| Ok((id, UnixStream::from_std(fd.into())?));
         let sockets = sockets.into_iter().map(readable).collect::<io::Result<_>>()?;
-        Ok(Sockets { sockets, _bound: Vec::new(), turn: 0, resting: None, short: false })
+        Ok(Sockets { sockets, bound: Vec::new(), turn: 0, resting: None, short: false })
     }
 
     /// Accepts no more.
@@ -155,9 +156,12 @@ impl Sockets {
             }
             match ready!(self.poll_accept(cx)) {
                 Ok(accepted) => return Poll::Ready(Ok(Some(accepted))),
-                // It listens no more, and never will: whoever else has it has shut it down.
+                // It listens no more, and never will: whoever else has it has shut it down. The primary says so of those that it has
+                // too; at a stop it was the primary, and no error, which may be seen here before its word that this worker is to leave.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    report::error(format_args!("accepting: a listening socket was shut down"));
+                    if !self.bound.is_empty() {
+                        report::error(format_args!("accepting: a listening socket was shut down"));
+                    }
                     self.sockets.remove(self.turn);
                     self.turn = 0;
                 }
