@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, RecvFlags, SocketType, recv};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv};
 
 /// Longer than any drain in the tests, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -178,7 +178,10 @@ impl Connection {
     #[track_caller]
     pub fn by(client: Ipv4Addr, address: &str) -> Self {
         let server: SocketAddrV4 = address.parse().expect("an address");
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // A cluster that another thread starts meanwhile would have it too, and it would not end with this client.
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
         rustix::net::bind(&socket, &SocketAddrV4::new(client, 0)).expect("bind to the client's address");
         rustix::net::connect(&socket, &server).expect("connect");
         let stream = TcpStream::from(socket);
