@@ -82,12 +82,13 @@ impl Cluster {
     /// # Panics
     /// With the whole story, if it never comes.
     pub fn until<T>(&mut self, what: &str, mut seen: impl FnMut(&Story) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        // Of a cluster that goes on telling it is known that it is slow, and not that it stands still.
+        let end = Instant::now() + 4 * PATIENCE;
         loop {
             if let Some(found) = seen(&self.story) {
                 return found;
             }
-            if !self.read_on(deadline) {
+            if !self.read_on(end.min(Instant::now() + PATIENCE)) {
                 self.fail(&format!("waited in vain for {what}"));
             }
         }
