@@ -163,6 +163,15 @@ impl Cluster {
         process::signal(self.fork(id).pid, signal);
     }
 
+    /// Has worker `id` stand still, and waits until it does: the signal wakes one of its threads, and until that has a processor
+    /// the others go on.
+    pub fn stop_worker(&mut self, id: u64) {
+        self.signal_worker(id, Signal::STOP);
+        let pid = self.fork(id).pid;
+        let stands_still = || process::state(pid).is_some_and(|(state, _)| state == 'T');
+        self.eventually(&format!("worker {id} to stand still"), stands_still);
+    }
+
     /// Fails the test if this is not so, with the whole story.
     #[track_caller]
     pub fn check(&mut self, holds: bool, what: &str) {
