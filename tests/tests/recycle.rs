@@ -38,9 +38,8 @@ fn g2_workers_are_replaced_after_200_requests_each_and_nothing_is_lost() {
     let verdict = trial.stop();
     println!("{verdict}");
     cluster.check(verdict.is_clean(), &format!("a clean verdict\n{verdict}"));
-    let busy = verdict.rows().iter().filter(|row| !row.name().contains("@500ms"));
-    let raced: u64 = busy.map(|row| row.count(Class::Raced)).sum();
-    cluster.check(raced == 0, &format!("nothing raced but of idle clients\n{verdict}"));
+    let raced = verdict.raced_in_time();
+    cluster.check(raced == 0, &format!("nothing raced but who was late\n{verdict}"));
     let story = cluster.stop();
     let worn = story.log().filter(|line| line.contains(" requests: worker ")).count();
     assert!(worn >= 12, "{story}");
