@@ -52,7 +52,7 @@ fn r24_workers_of_another_user_follow_their_primary() {
     cluster.up(2);
     cluster.said("pdeathsig was Some(15)");
     cluster.signal(Signal::KILL);
-    assert_eq!(cluster.orphaned(Duration::from_secs(2)), [0, 0]);
+    assert_eq!(cluster.orphaned(Duration::from_secs(10)), [0, 0]);
 }
 
 /// Mutation: go on as who one is where the other can't be become.
