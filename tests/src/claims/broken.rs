@@ -121,8 +121,8 @@ const fn broken(
     Deploy { what, make: Make::Broken(how), told, logged }
 }
 
-/// How long a new worker has, in these.
-const STARTUP: &str = "3s";
+/// How long a new worker has, in these. Good ones have it too, and those that fail by themselves are to do so before it is over.
+const STARTUP: &str = "6s";
 
 /// Each of these, by SIGUSR2 to a good program; and then a good one.
 #[must_use]
