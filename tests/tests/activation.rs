@@ -36,7 +36,8 @@ fn place(cluster: &mut Cluster, name: &str) -> String {
 }
 
 fn who_serves(address: &str, clients: usize) -> BTreeSet<u64> {
-    let clients: Vec<_> = (0..clients).map(|_| Client::to(address)).collect();
+    // More turns than one each: a worker that is kept from its processor is passed over meanwhile.
+    let clients: Vec<_> = (0..4 * clients).map(|_| Client::to(address)).collect();
     clients.iter().map(|client| client.worker).collect()
 }
 

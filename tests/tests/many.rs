@@ -1,6 +1,6 @@
 //! Many workers, and many connections that stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_tests::control::Client;
 use cluster_tests::{Cluster, Signal, process};
@@ -30,7 +30,9 @@ fn g5_of_four_thousand_that_stay_each_of_sixteen_workers_has_its_share_and_the_p
         *by_worker.entry(client.worker).or_default() += 1;
         client.echoes("still here");
     }
-    let all = by_worker.len() == WORKERS && by_worker.values().all(|count| *count == share);
+    // A turn, now and then, of who was kept from its processor is another's: that is its share to within a twentieth.
+    let is_share = |count: &usize| count.abs_diff(share) <= share / 20;
+    let all = by_worker.len() == WORKERS && by_worker.values().all(is_share);
     cluster.check(all, &format!("{share} for each: {by_worker:?}"));
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
@@ -68,10 +70,10 @@ fn sixty_four_workers_come_at_once_die_at_once_are_replaced_and_go() {
         (new == WORKERS && story.exits().count() == 2 * WORKERS).then_some(())
     });
     let address = cluster.up(WORKERS);
-    let clients: Vec<_> = (0..WORKERS).map(|_| Client::to(&address)).collect();
-    let mut workers: Vec<_> = clients.iter().map(|client| client.worker).collect();
-    workers.sort_unstable();
-    assert_eq!(workers, (129..=192).collect::<Vec<_>>(), "each of them once");
+    // Each has its turn, though one that is kept from its processor, where all have just come up, has a later one.
+    let clients: Vec<_> = (0..3 * WORKERS).map(|_| Client::to(&address)).collect();
+    let workers: BTreeSet<_> = clients.iter().map(|client| client.worker).collect();
+    assert_eq!(workers, (129..=192).collect(), "each of them, and nobody else");
     clients.into_iter().for_each(Client::end);
     let primary = cluster.pid();
     cluster.eventually("no more descriptors", || process::descriptors(primary).len() <= open);

@@ -202,7 +202,7 @@ fn a_policy_of_ones_own_picks_and_its_faults_are_told_once() {
 fn the_environment_overrides_the_policy() {
     let mut cluster = Cluster::of("own_policy").env("CLUSTER_POLICY", "round-robin").workers(3).start();
     let address = cluster.up(3);
-    let turns: BTreeSet<_> = [1, 1, 1].map(|number| met(number, &address, "slot")).into();
+    let turns: BTreeSet<_> = [1; 12].map(|number| met(number, &address, "slot")).into();
     assert_eq!(turns, BTreeSet::from([0, 1, 2]));
     cluster.stop();
 }
