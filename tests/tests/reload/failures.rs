@@ -111,7 +111,10 @@ fn p74_without_descriptors_for_one_more_worker_it_fails_and_nobody_notices() {
     let before = kept.ask("/").pid();
     cluster.expect_log("Too many open files");
     cluster.expect_log("reload: ");
-    process::limit_descriptors(cluster.pid(), process::next_descriptor(cluster.pid()) + 1);
+    // Its worker can answer before the primary has closed its copy: that is no room for one more worker.
+    let (primary, addresses) = (cluster.pid(), [address.clone()]);
+    cluster.eventually("no copy to be left", || process::held(primary, &addresses).ports.is_empty());
+    process::limit_descriptors(primary, process::next_descriptor(primary) + 1);
     cluster.signal(Signal::HUP);
     let failure = failure(&mut cluster, 2);
     // By whichever descriptor it is that is missing: the primary's for the birth, or one of its own.
