@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::Claim;
 use super::site::{Site, WORKERS};
-use crate::plan::by_exec;
+use crate::plan::{by_exec, copy};
 
 /// What came of one of them.
 #[derive(Clone, Debug)]
@@ -199,7 +199,9 @@ fn make(site: &Site, what: Make, kind: &str) {
     let wrong = site.file("wrong");
     let _ = fs::remove_file(&wrong);
     let write = |bytes: &[u8], mode| {
-        fs::write(&wrong, bytes).expect("write a file");
+        let source = site.file("source");
+        fs::write(&source, bytes).expect("write a file");
+        copy(&source, &wrong);
         fs::set_permissions(&wrong, Permissions::from_mode(mode)).expect("set its mode");
     };
     match what {
