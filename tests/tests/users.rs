@@ -97,7 +97,8 @@ fn s18_s19_s21_every_thread_of_a_worker_is_that_user_without_groups_and_capabili
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
     let mut threads = 0;
     for task in tasks.flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).expect("a thread's status");
+        // One that has done what it was for may have ended since it was listed.
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
         let line = |what: &str| {
             status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of it").trim()
         };
