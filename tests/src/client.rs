@@ -1,11 +1,14 @@
 //! Who asks a cluster: blocking connections whose every answer is judged.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv};
+
+use crate::wait::{PATIENCE, eventually};
 
 /// Longer than any drain in the tests, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -87,6 +90,22 @@ impl Outcome {
 #[track_caller]
 pub fn ask(address: &str, path: &str) -> Reply {
     attempt(address, path).reply()
+}
+
+/// Asks on one connection after the other until each of these `worker`s, or `slot`s, was met, and nobody else: whose turn it is, is
+/// passed over for as long as it is kept from its processor.
+///
+/// # Panics
+/// If one of them is not met for long, or another is.
+#[track_caller]
+pub fn meets(address: &str, word: &str, wanted: &[u64]) {
+    let wanted = BTreeSet::from_iter(wanted.iter().copied());
+    let mut met = BTreeSet::new();
+    let all = eventually(PATIENCE, || {
+        met.extend(wanted.iter().filter_map(|_| ask(address, "/").number(word)));
+        met.is_superset(&wanted)
+    });
+    assert!(all && met == wanted, "{word}s {met:?} serve, and are to be {wanted:?}");
 }
 
 /// One request on a connection of its own, read up to the end of the connection.

@@ -1,8 +1,8 @@
 //! Many workers, and many connections that stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use cluster_tests::control::Client;
+use cluster_tests::control::{Client, meet};
 use cluster_tests::{Cluster, Signal, process};
 
 /// Everybody has exactly as many, the primary has nothing of any of them, and they all work.
@@ -71,10 +71,8 @@ fn sixty_four_workers_come_at_once_die_at_once_are_replaced_and_go() {
     });
     let address = cluster.up(WORKERS);
     // Each has its turn, though one that is kept from its processor, where all have just come up, has a later one.
-    let clients: Vec<_> = (0..3 * WORKERS).map(|_| Client::to(&address)).collect();
-    let workers: BTreeSet<_> = clients.iter().map(|client| client.worker).collect();
-    assert_eq!(workers, (129..=192).collect(), "each of them, and nobody else");
-    clients.into_iter().for_each(Client::end);
+    let third: Vec<u64> = (129..=192).collect();
+    meet(&address, WORKERS, &third).into_iter().for_each(Client::end);
     let primary = cluster.pid();
     cluster.eventually("no more descriptors", || process::descriptors(primary).len() <= open);
     cluster.stop();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use cluster_tests::client::{Connection, ask};
+use cluster_tests::client::{Connection, ask, meets};
 use cluster_tests::control::Client;
 use cluster_tests::process::{is_pending, state};
 use cluster_tests::{Cluster, Plan, Signal};
@@ -31,13 +31,6 @@ fn in_order(cluster: &mut Cluster, steps: &[&[&str]]) {
         at.collect::<Option<Vec<_>>>()
     });
     cluster.check(at.is_sorted(), &format!("{steps:?} in this order, not {at:?}"));
-}
-
-/// Both have about as many turns: one that is kept from its processor at its own leaves it to the other.
-fn share(address: &str) {
-    let served = [0; 16].map(|_| ask(address, "/").worker());
-    let of = |id| served.iter().filter(|worker| **worker == id).count();
-    assert!(of(1) >= 5 && of(2) >= 5 && of(1) + of(2) == 16, "{served:?}");
 }
 
 /// A request that was on its way to worker `id` has arrived when it says so.
@@ -102,7 +95,7 @@ fn p32_a_worker_that_goes_on_in_time_has_its_share_again() {
     assert_eq!([0; 4].map(|_| ask(&address, "/").worker()), [2; 4]);
     cluster.signal_worker(1, Signal::CONT);
     cluster.logged("gives signs of life again");
-    share(&address);
+    meets(&address, "worker", &[1, 2]);
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 2, "{story}");
 }
@@ -268,7 +261,7 @@ fn a_primary_that_was_stopped_with_its_workers_waits_for_them() {
 
 fn serves_on(mut cluster: Cluster, address: &str) {
     cluster.listen_for(Duration::from_secs(2));
-    share(address);
+    meets(address, "worker", &[1, 2]);
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 2, "{story}");
     assert!(!story.log().any(|line| line.contains(SILENT)), "{story}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_tests::client::{Connection, ask};
+use cluster_tests::client::{Connection, ask, meets};
 use cluster_tests::load::Load;
 use cluster_tests::{Cluster, Signal, process};
 
@@ -70,7 +70,7 @@ fn a_new_worker_that_falls_as_soon_as_it_is_ready_ends_the_reload() {
     assert!(failure(&mut cluster, 2).contains("status 3"));
     cluster.exit(1);
     cluster.up(2);
-    let generations: BTreeSet<_> = (0..16).map(|_| ask(&address, "/").number("generation")).collect();
+    let generations: BTreeSet<_> = (0..4).map(|_| ask(&address, "/").number("generation")).collect();
     assert_eq!(generations, BTreeSet::from([Some(1)]), "its place is filled by what is known to work");
     cluster.stop();
 }
@@ -92,8 +92,7 @@ fn one_that_fails_in_the_middle_leaves_both_generations_and_births_of_the_old_on
     cluster.exit(1);
     cluster.exit(5);
     cluster.up(3);
-    let serving: BTreeSet<_> = (0..12).map(|_| ask(&address, "/").worker()).collect();
-    assert_eq!(serving, BTreeSet::from([2, 3, 4]));
+    meets(&address, "worker", &[2, 3, 4]);
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(4, Signal::KILL);
     cluster.exit(4);
@@ -144,8 +143,7 @@ fn workers_of_either_generation_may_be_killed_meanwhile() {
     cluster.signal_worker(3, Signal::KILL);
     assert!(failure(&mut cluster, 2).starts_with("worker 3 was killed by SIGKILL"));
     cluster.listen_for(Duration::from_millis(50));
-    let serving: BTreeSet<_> = (0..16).map(|_| ask(&address, "/").worker()).collect();
-    assert_eq!(serving, BTreeSet::from([2, 4]));
+    meets(&address, "worker", &[2, 4]);
     cluster.up(2);
     cluster.stop();
 }
@@ -161,8 +159,7 @@ fn a_worker_that_is_disconnected_meanwhile_is_not_replaced() {
     cluster.said("reload 2 ok");
     cluster.exit(3);
     cluster.up(2);
-    let slots: BTreeSet<_> = (0..16).map(|_| ask(&address, "/").number("slot")).collect();
-    assert_eq!(slots, BTreeSet::from([Some(0), Some(1)]));
+    meets(&address, "slot", &[0, 1]);
     cluster.stop();
 }
 
