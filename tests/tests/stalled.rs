@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::client::{Connection, ask, meets};
 use cluster_tests::control::Client;
-use cluster_tests::process::{is_pending, state};
+use cluster_tests::process::{descriptors, is_pending, state};
 use cluster_tests::{Cluster, Plan, Signal};
 
 /// What is logged of one that is silent.
@@ -31,6 +31,10 @@ fn in_order(cluster: &mut Cluster, steps: &[&[&str]]) {
         at.collect::<Option<Vec<_>>>()
     });
     cluster.check(at.is_sorted(), &format!("{steps:?} in this order, not {at:?}"));
+}
+
+fn sockets(pid: u32) -> usize {
+    descriptors(pid).iter().filter(|(_, what)| what.starts_with("socket:")).count()
 }
 
 /// A request that was on its way to worker `id` has arrived when it says so.
@@ -106,6 +110,11 @@ fn p32_a_worker_that_goes_on_in_time_has_its_share_again() {
 #[test]
 fn p32_one_thread_that_hangs_is_enough() {
     let mut cluster = within("serve", "2s").workers(1).env("CLUSTER_THREADS", 2).start();
+    cluster.listening(1);
+    // One of them says so, and the lane of the other is no more than what was open from the beginning: a listener, a channel, and both
+    // ends of two lanes.
+    let primary = cluster.pid();
+    cluster.eventually("a lane for each", || sockets(primary) == 6);
     let address = cluster.up(1);
     let (who, pid) = (named(&mut cluster, 1), cluster.fork(1).pid);
     cluster.expect_log(SILENT);
