@@ -15,6 +15,9 @@ use crate::wire::{Rest, Wire, pause};
 /// How long a client waits that was not let in, before it tries again.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// How long a server that leaves is to wait for the next request of each connection, at least.
+const LAST_CALL: Duration = Duration::from_millis(250);
+
 /// At most so many requests over one connection.
 pub(crate) const CONNECTION: u64 = 50;
 
@@ -40,6 +43,8 @@ pub(crate) struct Client {
 /// What the server answered before on a connection.
 #[derive(Default)]
 struct History {
+    /// When the connection was begun with, or last asked on.
+    asked: Duration,
     /// The last answers, to know them again.
     answered: VecDeque<Digest>,
     /// The connection was open and had nothing to do before.
@@ -69,9 +74,10 @@ impl Client {
         if matches!(self.crew.kind, Kind::OneShot | Kind::HalfClose) && !self.pause() {
             return Ok(());
         }
+        let asked = self.ledger.now();
         let Some(wire) = self.connect()? else { return Ok(()) };
         let mut answers = Answers::on(&wire);
-        let mut history = History::default();
+        let mut history = History { asked, ..History::default() };
         if self.crew.kind == Kind::Preconnect {
             if !self.is_still_there(&wire, &mut answers) {
                 return Ok(());
@@ -86,9 +92,10 @@ impl Client {
         if !self.pause() {
             return Ok(());
         }
+        let asked = self.ledger.now();
         let Some(wire) = self.connect()? else { return Ok(()) };
         let mut answers = Answers::on(&wire);
-        let mut history = History::default();
+        let mut history = History { asked, ..History::default() };
         let mut left = self.random.up_to(CONNECTION);
         loop {
             let most = if self.crew.kind == Kind::Pipelined { BURST } else { 1 };
@@ -131,17 +138,19 @@ impl Client {
         is_last: bool,
     ) -> bool {
         wire.begin();
+        let since = std::mem::replace(&mut history.asked, self.ledger.now());
         let mut asked = Vec::new();
         let mut dead = None;
         for n in 1..=count {
             let (request, mut record) = self.request(wire, is_last && n == count);
             record.idle = history.idle && n == 1;
-            record.repeatable = request.idempotent && history.idle;
             if dead.is_none() {
                 let before = wire.written();
                 dead = self.write(wire, &request).err().map(End::from);
                 record.written = wire.written() - before;
             }
+            record.late = self.ledger.now() - since >= LAST_CALL;
+            record.repeatable = request.idempotent && (history.idle || record.late);
             asked.push((request, record));
         }
         if self.crew.kind == Kind::HalfClose && dead.is_none() {
@@ -251,6 +260,7 @@ impl Client {
             took: Duration::ZERO,
             idle: false,
             repeatable: false,
+            late: false,
             dismissed: false,
             size: 0,
             written: 0,

@@ -134,8 +134,11 @@ pub struct Record {
     /// opened ahead of time.
     pub idle: bool,
     /// Whether a client may ask again where a connection ends without an answer: an idempotent request on a connection
-    /// that was not opened for it, or a message that crossed with the server's Close frame.
+    /// that was not opened for it, or was opened long before, or a message that crossed with the server's Close frame.
     pub repeatable: bool,
+    /// Whether it was written so late, after the connection was opened or last asked on, that a server which leaves could not
+    /// but have closed the connection: be it that the client is slow by intent, or that it was kept from its processor.
+    pub late: bool,
     /// Whether the server had said, before its answer to this one, that it would take no more.
     pub dismissed: bool,
     /// How many bytes it has.
@@ -220,6 +223,7 @@ mod tests {
             took: Duration::ZERO,
             idle: flags.contains('i'),
             repeatable: flags.contains('r'),
+            late: false,
             dismissed: flags.contains('d'),
             size: 100,
             written,

@@ -19,6 +19,7 @@ pub struct Row {
     name: String,
     address: String,
     counts: [u64; Class::ALL.len()],
+    raced_in_time: u64,
     /// Of those that were answered, in microseconds.
     latencies: Histogram<u64>,
     last_ok: Duration,
@@ -35,6 +36,7 @@ impl Row {
             name,
             address,
             counts: [0; Class::ALL.len()],
+            raced_in_time: 0,
             latencies,
             last_ok: Duration::ZERO,
             gap: Duration::ZERO,
@@ -65,6 +67,7 @@ impl Row {
         let class = record.class();
         let end = record.began + record.took;
         self.counts[class as usize] += 1;
+        self.raced_in_time += u64::from(class == Class::Raced && !record.late);
         if class == Class::Ok {
             let micros = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX);
             self.latencies.saturating_record(micros);
@@ -166,6 +169,12 @@ impl Verdict {
     #[must_use]
     pub fn bad(&self) -> &[Record] {
         &self.bad
+    }
+
+    /// How many raced that were not late: the server had not waited for them as long as it is to.
+    #[must_use]
+    pub fn raced_in_time(&self) -> u64 {
+        self.all.raced_in_time
     }
 
     /// How many requests there were.

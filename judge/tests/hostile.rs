@@ -74,7 +74,9 @@ fn talking(talk: impl Fn(&mut Socketed, Message) -> tungstenite::Result<()> + Se
 /// The verdict on this server by one client, as soon as this many requests are in this class.
 fn verdict(kind: Kind, address: Address, class: Class, count: u64) -> Verdict {
     let mut plan = Plan::on([address]);
-    plan.crews = vec![Crew { kind, clients: 1, pause: Duration::from_millis(100) }];
+    // Where the server is to hang up before the client asks, its thread has to have a processor in that pause.
+    let pause = Duration::from_millis(if matches!(class, Reset | IdleClose) { 1000 } else { 100 });
+    plan.crews = vec![Crew { kind, clients: 1, pause }];
     plan.timeout = Duration::from_millis(if class == Timeout { 100 } else { 10_000 });
     let trial = plan.begin().expect("start a client");
     assert!(trial.each_has(class, count), "{}", trial.verdict());

@@ -11,8 +11,9 @@ use crate::running::Cluster;
 use crate::story::Story;
 use crate::wait::{PATIENCE, eventually};
 
-/// How long after the primary's end the last traces of its cluster may take to vanish.
-const LINGERING: Duration = Duration::from_secs(3);
+/// How long after the primary's end the last traces of its cluster may take to vanish. What is left by mistake stays for longer
+/// than any machine stands still.
+const LINGERING: Duration = Duration::from_secs(8);
 
 /// What is learnt while the cluster runs, to be compared at its end.
 #[derive(Debug, Default)]

@@ -1,14 +1,21 @@
 //! Who asks a cluster: blocking connections whose every answer is judged.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketType, recv};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv};
+
+use crate::wait::{PATIENCE, eventually};
 
 /// Longer than any drain in the tests, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a worker that leaves waits for the next request of each connection. A client that was itself kept from its processor for
+/// so long finds the connection closed, and no server can help it.
+const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// An answer, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,25 +92,64 @@ pub fn ask(address: &str, path: &str) -> Reply {
     attempt(address, path).reply()
 }
 
+/// Asks on one connection after the other until each of these `worker`s, or `slot`s, was met, and nobody else: whose turn it is, is
+/// passed over for as long as it is kept from its processor.
+///
+/// # Panics
+/// If one of them is not met for long, or another is.
+#[track_caller]
+pub fn meets(address: &str, word: &str, wanted: &[u64]) {
+    let wanted = BTreeSet::from_iter(wanted.iter().copied());
+    let mut met = BTreeSet::new();
+    let all = eventually(PATIENCE, || {
+        met.extend(wanted.iter().filter_map(|_| ask(address, "/").number(word)));
+        met.is_superset(&wanted)
+    });
+    assert!(all && met == wanted, "{word}s {met:?} serve, and are to be {wanted:?}");
+}
+
 /// One request on a connection of its own, read up to the end of the connection.
 #[must_use]
 pub fn attempt(address: &str, path: &str) -> Outcome {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    match Connection::open(address) {
-        Ok(mut connection) => match connection.write(request.as_bytes()) {
-            Ok(()) => connection.read_to_end(),
-            Err(_) => Outcome::Reset,
-        },
-        Err(error) if is_refusal(&error) => Outcome::Refused,
-        Err(_) => Outcome::Reset,
+    one_shot(address, path).0
+}
+
+/// The same, and once more for each time that the request came too late for the connection.
+#[must_use]
+pub fn attempt_in_time(address: &str, path: &str) -> Outcome {
+    loop {
+        let (outcome, late) = one_shot(address, path);
+        if !late || !is_loss(&outcome) {
+            return outcome;
+        }
     }
+}
+
+/// How it ended, and whether it was asked too late.
+fn one_shot(address: &str, path: &str) -> (Outcome, bool) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let began = Instant::now();
+    match Connection::open(address) {
+        Ok(mut connection) => {
+            let written = connection.write(request.as_bytes());
+            let late = began.elapsed() >= LAST_CALL;
+            (if written.is_ok() { connection.read_to_end() } else { Outcome::Reset }, late)
+        }
+        Err(error) if is_refusal(&error) => (Outcome::Refused, false),
+        Err(_) => (Outcome::Reset, false),
+    }
+}
+
+fn is_loss(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Reset | Outcome::Lost(_))
 }
 
 /// One request after the other on one connection, as long as the other side keeps it; then on the next.
 #[derive(Debug)]
 pub struct KeptAlive {
     address: String,
-    connection: Option<Connection>,
+    /// And since when the other side may have been waiting on it for a request.
+    connection: Option<(Connection, Instant)>,
 }
 
 impl KeptAlive {
@@ -113,24 +159,38 @@ impl KeptAlive {
         Self { address: address.to_owned(), connection: None }
     }
 
-    /// The next request.
+    /// The next request; on another connection, where it came too late for this one.
     pub fn attempt(&mut self, path: &str) -> Outcome {
-        let mut connection = match self.connection.take().map_or_else(|| Connection::open(&self.address), Ok)
-        {
-            Ok(connection) => connection,
-            Err(error) if is_refusal(&error) => return Outcome::Refused,
-            Err(_) => return Outcome::Reset,
+        loop {
+            let (outcome, late) = self.attempt_once(path);
+            if !late || !is_loss(&outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    fn attempt_once(&mut self, path: &str) -> (Outcome, bool) {
+        let now = Instant::now();
+        let (mut connection, since) = match self.connection.take() {
+            Some(kept) => kept,
+            None => match Connection::open(&self.address) {
+                Ok(connection) => (connection, now),
+                Err(error) if is_refusal(&error) => return (Outcome::Refused, false),
+                Err(_) => return (Outcome::Reset, false),
+            },
         };
-        if connection.write(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).is_err() {
-            return Outcome::Reset;
+        let written = connection.write(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+        let late = since.elapsed() >= LAST_CALL;
+        if written.is_err() {
+            return (Outcome::Reset, late);
         }
         let outcome = connection.read_reply();
         if let Outcome::Answered(reply) = &outcome
             && !reply.head.to_ascii_lowercase().contains("connection: close")
         {
-            self.connection = Some(connection);
+            self.connection = Some((connection, now));
         }
-        outcome
+        (outcome, late)
     }
 }
 
@@ -178,7 +238,10 @@ impl Connection {
     #[track_caller]
     pub fn by(client: Ipv4Addr, address: &str) -> Self {
         let server: SocketAddrV4 = address.parse().expect("an address");
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // A cluster that another thread starts meanwhile would have it too, and it would not end with this client.
+        let flags = SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
         rustix::net::bind(&socket, &SocketAddrV4::new(client, 0)).expect("bind to the client's address");
         rustix::net::connect(&socket, &server).expect("connect");
         let stream = TcpStream::from(socket);

@@ -1,11 +1,13 @@
 //! In a test: the control connection to a worker whose body is [`crate::sockets::obey`], and clients of what it serves.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::running::Cluster;
 use crate::story::Event;
+use crate::wait::PATIENCE;
 
 /// Longer than anything here takes, shorter than a test's patience.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -81,6 +83,24 @@ impl Control {
         assert!(answer.starts_with(&format!("error {how}")), "{order:?} in worker {}: {answer}", self.id);
         answer
     }
+}
+
+/// So many clients come at the same time, and more, until each of these was met, and nobody else: whose turn it is, is passed
+/// over for as long as it is kept from its processor. The clients.
+///
+/// # Panics
+/// If one of them is not met for long, or another is.
+#[track_caller]
+pub fn meet(address: &str, clients: usize, wanted: &[u64]) -> Vec<Client> {
+    let wanted = BTreeSet::from_iter(wanted.iter().copied());
+    let mut all: Vec<_> = (0..clients).map(|_| Client::to(address)).collect();
+    let met = |all: &[Client]| all.iter().map(|client| client.worker).collect::<BTreeSet<_>>();
+    let end = Instant::now() + PATIENCE;
+    while !met(&all).is_superset(&wanted) && Instant::now() < end {
+        all.push(Client::to(address));
+    }
+    assert_eq!(met(&all), wanted, "those who serve");
+    all
 }
 
 /// A client of an echo server, and the worker it met.

@@ -1,8 +1,9 @@
 //! Faults that the kernel is made to answer with, by strace(1): from the start on, or from some moment on.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
@@ -55,6 +56,8 @@ impl Drop for Trace {
 #[derive(Debug)]
 pub struct Fault {
     strace: Child,
+    /// Where it says whom it has attached to; kept, so that it may go on saying so.
+    _said: BufReader<ChildStderr>,
     trace: Trace,
 }
 
@@ -68,17 +71,20 @@ impl Fault {
         let trace = Trace::default();
         let call = fault.split(':').next().unwrap_or_default();
         let threads = if process::threads(pid) > 1 { &["-f"][..] } else { &[] };
-        let strace = Command::new("strace")
+        let mut strace = Command::new("strace")
             .args(threads)
-            .args(["-q", "-o", &trace.path(), "-p", &pid.to_string()])
+            .args(["-o", &trace.path(), "-p", &pid.to_string()])
             .args(["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")])
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("start strace");
-        let traced = || process::tracers(pid).iter().all(|tracer| *tracer == strace.id());
-        assert!(eventually(PATIENCE, traced), "strace does not attach to {pid}");
-        Self { strace, trace }
+        // The kernel names it as the tracer a moment before it has interrupted what it traces, and until then calls pass it by.
+        let mut said = BufReader::new(strace.stderr.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("its word");
+        assert!(line.contains("attached"), "strace does not attach to {pid}: {line}");
+        Self { strace, _said: said, trace }
     }
 
     /// What was traced so far.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::client::{KeptAlive, Outcome, attempt};
+use crate::client::{KeptAlive, Outcome, attempt_in_time};
 
 /// How the requests ended. Each is in exactly one of the counts.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Load {
                 let mut kept = KeptAlive::to(&address);
                 thread::spawn(move || {
                     if number < one_shot {
-                        while shared.once(|| attempt(&address, "/")) {}
+                        while shared.once(|| attempt_in_time(&address, "/")) {}
                     } else {
                         while shared.once(|| kept.attempt("/")) {}
                     }

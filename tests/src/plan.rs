@@ -191,7 +191,7 @@ impl Plan {
 
 /// Copies a program by cp(1). Had this process the copy open for writing, a child that some other test's thread forks in that
 /// moment would have it too until its own exec, and nobody can run a file that somebody may write to.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("--").args([from, to]).status();
     assert!(copied.is_ok_and(|status| status.success()), "copy {} to {}", from.display(), to.display());
 }

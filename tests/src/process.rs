@@ -219,16 +219,6 @@ fn is_in(mask: Option<String>, signal: Signal) -> bool {
     mask & 1 << (signal.as_raw() - 1) != 0
 }
 
-/// Who traces each thread of a process; 0 where nobody does.
-#[must_use]
-pub fn tracers(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let status = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-    status
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok()))
-        .collect()
-}
-
 /// Whether this signal was sent to a process and has not reached it yet, since it is stopped or blocks it.
 #[must_use]
 pub fn is_pending(pid: u32, signal: Signal) -> bool {

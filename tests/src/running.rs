@@ -82,12 +82,13 @@ impl Cluster {
     /// # Panics
     /// With the whole story, if it never comes.
     pub fn until<T>(&mut self, what: &str, mut seen: impl FnMut(&Story) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        // Of a cluster that goes on telling it is known that it is slow, and not that it stands still.
+        let end = Instant::now() + 4 * PATIENCE;
         loop {
             if let Some(found) = seen(&self.story) {
                 return found;
             }
-            if !self.read_on(deadline) {
+            if !self.read_on(end.min(Instant::now() + PATIENCE)) {
                 self.fail(&format!("waited in vain for {what}"));
             }
         }
@@ -170,6 +171,15 @@ impl Cluster {
     /// Sends worker `id` a signal, as a person with a shell would.
     pub fn signal_worker(&mut self, id: u64, signal: Signal) {
         process::signal(self.fork(id).pid, signal);
+    }
+
+    /// Has worker `id` stand still, and waits until it does: the signal wakes one of its threads, and until that has a processor
+    /// the others go on.
+    pub fn stop_worker(&mut self, id: u64) {
+        self.signal_worker(id, Signal::STOP);
+        let pid = self.fork(id).pid;
+        let stands_still = || process::state(pid).is_some_and(|(state, _)| state == 'T');
+        self.eventually(&format!("worker {id} to stand still"), stands_still);
     }
 
     /// Fails the test if this is not so, with the whole story.

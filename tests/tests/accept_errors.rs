@@ -10,13 +10,20 @@ use cluster_tests::{Cluster, Signal, can_inject, process};
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 const A_WHILE: Duration = Duration::from_secs(2);
 
-/// The primary uses at most a twentieth of a core during a while.
+/// The primary uses at most a twentieth of a core during a while: in the third one at the latest, since on a slow machine it may
+/// still be at work in the first on what has just come.
 fn is_calm(cluster: &mut Cluster) {
     let primary = cluster.pid();
-    let before = process::processor_time(primary);
-    cluster.listen_for(A_WHILE);
-    let used = process::processor_time(primary) - before;
-    cluster.check(used < A_WHILE / 20, &format!("the primary to be calm, it used {used:?} in {A_WHILE:?}"));
+    let mut used = A_WHILE;
+    for _ in 0..3 {
+        let before = process::processor_time(primary);
+        cluster.listen_for(A_WHILE);
+        used = used.min(process::processor_time(primary) - before);
+        if used < A_WHILE / 20 {
+            return;
+        }
+    }
+    cluster.fail(&format!("the primary is not calm, it used {used:?} in {A_WHILE:?}"));
 }
 
 /// Mutation: retry accept at once after EMFILE; log each failure; never try again.

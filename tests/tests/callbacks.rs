@@ -69,7 +69,7 @@ fn n67_a_panic_hook_decides_the_status() {
     let mut cluster = Cluster::of("callbacks").workers(2).env("TEST_CALLBACK", "hook").start();
     // Both are there before either speaks.
     cluster.fork(2);
-    assert_eq!(cluster.orphaned_by(Some(42), Duration::from_secs(5)).len(), 2);
+    assert_eq!(cluster.orphaned_by(Some(42), Duration::from_secs(10)).len(), 2);
 }
 
 /// Mutation: call a worker's own callbacks without a guard.

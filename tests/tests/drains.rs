@@ -24,9 +24,8 @@ fn clean(cluster: &mut Cluster, verdict: &Verdict) {
     println!("{verdict}");
     cluster.check(verdict.is_clean(), &format!("a clean verdict\n{verdict}"));
     // Who is idle for longer than the last call may cross with the close; all others are told before.
-    let busy = verdict.rows().iter().filter(|row| !row.name().contains("@500ms"));
-    let raced: u64 = busy.map(|row| row.count(Class::Raced)).sum();
-    cluster.check(raced == 0, &format!("nothing raced but of idle clients\n{verdict}"));
+    let raced = verdict.raced_in_time();
+    cluster.check(raced == 0, &format!("nothing raced but who was late\n{verdict}"));
 }
 
 fn addresses(unix: &str) -> String {

@@ -4,7 +4,7 @@
 //! told of is counted by the kernel, or by the primary itself: a slow machine changes nothing about it.
 
 use cluster_tests::client::{Connection, Outcome};
-use cluster_tests::{Cluster, Signal, process};
+use cluster_tests::{Cluster, PATIENCE, Signal, process};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
@@ -14,6 +14,13 @@ fn stop(cluster: &mut Cluster) {
     let primary = cluster.pid();
     cluster
         .eventually("the primary to stop", || process::state(primary).is_some_and(|(state, _)| state == 'T'));
+}
+
+/// Kills a worker, and waits until there is an end to be told of: until it has a processor to die on, there is none.
+fn dies(cluster: &mut Cluster, id: u64) {
+    let pid = cluster.fork(id).pid;
+    cluster.signal_worker(id, Signal::KILL);
+    cluster.check(process::exits_within(pid, PATIENCE), "the worker to be dead");
 }
 
 /// A connection to this worker, kept open.
@@ -51,7 +58,7 @@ fn s29_in_a_flood_of_connections_a_signal_a_message_and_an_end_have_their_turn()
     stop(&mut cluster);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| Connection::to(&address)).collect();
     assert_eq!(speaks.ask("/say/hello").status, 200);
-    cluster.signal_worker(2, Signal::KILL);
+    dies(&mut cluster, 2);
     cluster.signal(Signal::WINCH);
     cluster.signal(Signal::CONT);
     for at in ["signal", "message", "end"] {
@@ -87,7 +94,7 @@ fn s15_in_a_flood_of_one_workers_messages_everything_else_has_its_turn() {
     assert_eq!(speaks.ask("/say/hello").status, 200);
     let mut client = Connection::to(&address);
     client.write(GET).expect("write a request");
-    cluster.signal_worker(2, Signal::KILL);
+    dies(&mut cluster, 2);
     cluster.signal(Signal::WINCH);
     cluster.signal(Signal::CONT);
     for at in ["signal", "message", "end"] {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use cluster_tests::control::{Client, Control};
+use cluster_tests::control::{Client, Control, meet};
 use cluster_tests::process::listening_inodes;
 use cluster_tests::{Cluster, Event, Signal};
 
@@ -24,7 +24,7 @@ fn closes(cluster: &mut Cluster, address: &str) {
     assert!(Client::try_to(address).is_none(), "refused");
 }
 
-/// Who serves, when as many clients come as there are workers.
+/// Who serves, when so many clients come.
 fn who_serves(address: &str, clients: usize) -> BTreeSet<u64> {
     let clients: Vec<_> = (0..clients).map(|_| Client::to(address)).collect();
     clients.iter().map(|client| client.worker).collect()
@@ -78,7 +78,7 @@ fn n50_what_a_dropped_listener_has_not_accepted_goes_to_others() {
     let (mut cluster, mut workers) = controlled(2);
     let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     assert_eq!(who_serves(&address, 1), BTreeSet::from([1]));
-    cluster.signal_worker(1, Signal::STOP);
+    cluster.stop_worker(1);
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let address = address.clone();
@@ -162,13 +162,13 @@ fn n58_one_worker_closes_and_listens_again_while_another_listens() {
     let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0");
     for _ in 0..3 {
-        assert_eq!(who_serves(&address, 4), BTreeSet::from([1, 2]));
+        meet(&address, 4, &[1, 2]);
         workers[1].does("drop a");
         assert_eq!(who_serves(&address, 2), BTreeSet::from([1]));
         assert_eq!(workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0"), address);
         cluster.listening(2);
     }
-    assert_eq!(who_serves(&address, 4), BTreeSet::from([1, 2]));
+    meet(&address, 4, &[1, 2]);
     let story = cluster.stop();
     assert!(story.exits().all(|exit| exit.code == Some(0)), "{story}");
 }
@@ -275,8 +275,8 @@ fn n40_all_addresses_are_those_of_ipv4_too() {
     assert_eq!(addresses.len(), 1, "{addresses:?}");
     let port = addresses.first().and_then(|address| address.rsplit(':').next().map(str::to_owned));
     let port = port.expect("a port");
-    assert_eq!(who_serves(&format!("127.0.0.1:{port}"), 3), BTreeSet::from([1, 2, 3]));
-    assert_eq!(who_serves(&format!("[::1]:{port}"), 3), BTreeSet::from([1, 2, 3]));
+    meet(&format!("127.0.0.1:{port}"), 3, &[1, 2, 3]);
+    meet(&format!("[::1]:{port}"), 3, &[1, 2, 3]);
     cluster.stop();
 }
 
@@ -291,7 +291,7 @@ fn n86_ipv6_alone_leaves_the_port_of_ipv4_to_others() {
     let four = format!("127.0.0.1:{port}");
     assert_eq!(workers[0].serves(&mut cluster, &format!("tcp b {four}")), four);
     assert_eq!(who_serves(&four, 1), BTreeSet::from([1]));
-    assert_eq!(who_serves(&format!("[::1]:{port}"), 2), BTreeSet::from([1, 2]));
+    meet(&format!("[::1]:{port}"), 2, &[1, 2]);
     workers[1].fails("tcp c 127.0.0.1:0 ipv6_only=true", "InvalidInput");
     cluster.stop();
 }
@@ -306,7 +306,7 @@ fn n85_ipv6_alone_in_a_worker_leaves_the_port_of_ipv4_to_others() {
     let four = format!("127.0.0.1:{port}");
     assert_eq!(workers[1].serves(&mut cluster, &format!("tcp b {four}")), four);
     assert_eq!(who_serves(&four, 2), BTreeSet::from([2]));
-    assert_eq!(who_serves(&format!("[::1]:{port}"), 64), BTreeSet::from([1, 2]));
+    meet(&format!("[::1]:{port}"), 64, &[1, 2]);
     cluster.stop();
 }
 
@@ -349,7 +349,7 @@ fn n43_r38_reuse_port_binds_in_each_worker() {
     let same = format!("tcp a {address} reuse_port");
     assert_eq!(workers[1].does(&same), address);
     assert_eq!(listening_inodes(&address).len(), 2, "a socket each");
-    assert_eq!(who_serves(&address, 64), BTreeSet::from([1, 2]));
+    meet(&address, 64, &[1, 2]);
     workers[0].does("drop a");
     cluster.eventually("one of them to be closed", || listening_inodes(&address).len() == 1);
     assert_eq!(who_serves(&address, 8), BTreeSet::from([2]));

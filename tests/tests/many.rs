@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster_tests::control::Client;
+use cluster_tests::control::{Client, meet};
 use cluster_tests::{Cluster, Signal, process};
 
 /// Everybody has as many, but for the few that came when some worker had waited for a processor so long that it was passed over;
@@ -31,9 +31,10 @@ fn g5_of_four_thousand_that_stay_each_of_sixteen_workers_has_its_share_and_the_p
         *by_worker.entry(client.worker).or_default() += 1;
         client.echoes("still here");
     }
-    let has_its_share = |count: &usize| count.abs_diff(share) <= share / 10;
-    let all = by_worker.len() == WORKERS && by_worker.values().all(has_its_share);
-    cluster.check(all, &format!("{share} or nearly for each: {by_worker:?}"));
+    // A turn, now and then, of who was kept from its processor is another's: that is its share to within a twentieth.
+    let is_share = |count: &usize| count.abs_diff(share) <= share / 20;
+    let all = by_worker.len() == WORKERS && by_worker.values().all(is_share);
+    cluster.check(all, &format!("{share} for each: {by_worker:?}"));
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
     clients.into_iter().for_each(Client::end);
@@ -70,11 +71,9 @@ fn sixty_four_workers_come_at_once_die_at_once_are_replaced_and_go() {
         (new == WORKERS && story.exits().count() == 2 * WORKERS).then_some(())
     });
     let address = cluster.up(WORKERS);
-    let clients: Vec<_> = (0..WORKERS).map(|_| Client::to(&address)).collect();
-    let mut workers: Vec<_> = clients.iter().map(|client| client.worker).collect();
-    workers.sort_unstable();
-    assert_eq!(workers, (129..=192).collect::<Vec<_>>(), "each of them once");
-    clients.into_iter().for_each(Client::end);
+    // Each has its turn, though one that is kept from its processor, where all have just come up, has a later one.
+    let third: Vec<u64> = (129..=192).collect();
+    meet(&address, WORKERS, &third).into_iter().for_each(Client::end);
     let primary = cluster.pid();
     cluster.eventually("no more descriptors", || process::descriptors(primary).len() <= open);
     cluster.stop();

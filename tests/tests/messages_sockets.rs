@@ -36,7 +36,9 @@ fn r22_r02_n56_a_socket_sent_to_a_worker_is_the_workers_alone() {
         let answer = request(&door);
         assert!(answer.ends_with("worker 1 answers GET /by-hand HTTP/1.1"), "{answer}");
     }
-    assert_eq!(process::descriptors(cluster.pid()).len(), before, "the primary keeps none");
+    // When it was looked, what it has just read from was perhaps not closed.
+    let primary = cluster.pid();
+    cluster.eventually("no descriptor to be kept", || process::descriptors(primary).len() <= before);
     cluster.stop();
 }
 

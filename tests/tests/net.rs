@@ -1,11 +1,11 @@
 //! Sockets of `cluster::net`: how connections come, and how their workers end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use cluster_tests::client::Connection;
-use cluster_tests::control::{Client, Control};
+use cluster_tests::control::{Client, Control, meet};
 use cluster_tests::{Cluster, Signal};
 
 /// Mutation: let the lane's end be an error of `accept`; count lanes of `cluster::net` as somebody who ends by himself;
@@ -14,9 +14,7 @@ use cluster_tests::{Cluster, Signal};
 fn n66_a_loop_that_only_accepts_ends_with_its_last_connection() {
     let mut cluster = Cluster::start("net_echo", 2);
     let address = cluster.up(2);
-    let mut clients: Vec<Client> = (0..4).map(|_| Client::to(&address)).collect();
-    let workers: BTreeSet<u64> = clients.iter().map(|client| client.worker).collect();
-    assert_eq!(workers, BTreeSet::from([1, 2]));
+    let mut clients = meet(&address, 4, &[1, 2]);
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
     for client in &mut clients {
@@ -65,7 +63,7 @@ fn n31_a_unix_socket_serves_and_its_file_goes() {
     let mut connection = Connection::to(&address);
     connection.write(b"hello").expect("write");
     connection.half_close();
-    cluster.check(connection.is_closed_within(Duration::from_secs(5)), "the connection to end");
+    cluster.check(connection.is_closed_within(Duration::from_secs(10)), "the connection to end");
     cluster.stop();
     assert!(!path.exists());
 }
@@ -122,8 +120,7 @@ fn n21_two_workers_leave_at_once() {
     let (mut cluster, mut workers) = controlled(2);
     let address = workers[0].serves(&mut cluster, "tcp a 127.0.0.1:0");
     workers[1].serves(&mut cluster, "tcp a 127.0.0.1:0");
-    let clients: BTreeSet<u64> = (0..2).map(|_| Client::to(&address).worker).collect();
-    assert_eq!(clients, BTreeSet::from([1, 2]));
+    drop(meet(&address, 2, &[1, 2]));
     let threads: Vec<_> =
         workers.into_iter().map(|mut worker| std::thread::spawn(move || worker.does("disconnect"))).collect();
     for (id, thread) in (1..).zip(threads) {
@@ -150,11 +147,15 @@ fn r01_the_end_waits_for_twelve_connections_of_three_workers() {
     let mut cluster = Cluster::start("net_echo", 3);
     let address = cluster.up(3);
     let mut clients: Vec<_> = (0..12).map(|_| Client::to(&address)).collect();
-    let per_worker = |id| clients.iter().filter(|client| client.worker == id).count();
-    assert_eq!([per_worker(1), per_worker(2), per_worker(3)], [4, 4, 4]);
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
-    let held = clients.split_off(6);
+    // Two of each stay. By turns each has four, but for one that was kept from its processor.
+    let held: Vec<_> = [1, 2, 3, 1, 2, 3]
+        .map(|id| {
+            let its = clients.iter().position(|client| client.worker == id);
+            clients.swap_remove(its.expect("each to have had its turns"))
+        })
+        .into();
     clients.into_iter().for_each(Client::end);
     cluster.listen_for(Duration::from_millis(300));
     let early = cluster.story().exits().count();
@@ -212,7 +213,8 @@ fn r56_fifty_clients_with_three_connections_of_forty_kilobytes_each() {
         })
         .collect();
     let served: Vec<u64> = clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
-    // Not half of them each: fifty clients keep a worker from its processor, and what that does not read is the other's.
-    assert_eq!((served.len(), BTreeSet::from_iter(served)), (150, BTreeSet::from([1, 2])));
+    let of = |id: u64| served.iter().filter(|worker| **worker == id).count();
+    // About half each: of so many at once some may wait for one worker longer than they are left to it.
+    assert!(of(1) + of(2) == 150 && of(1).min(of(2)) >= 25, "{} and {}", of(1), of(2));
     cluster.stop();
 }

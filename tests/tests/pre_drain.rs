@@ -20,7 +20,8 @@ fn until_unhealthy(cluster: &mut Cluster, address: &str) {
 /// Mutation: close the door at the signal; tell workers only at their drain.
 #[test]
 fn the_cluster_serves_on_and_says_that_it_will_stop() {
-    let (mut cluster, address) = started("1s", 2);
+    // Long enough for two hundred answers, and the workers' word before them, also on a machine that is slow or stands still.
+    let (mut cluster, address) = started("5s", 2);
     assert_eq!(ask(&address, "/health").status, 200);
     let load = Load::on(&address, 4);
     load.served(100);
@@ -33,7 +34,7 @@ fn the_cluster_serves_on_and_says_that_it_will_stop() {
     let tally = load.stop();
     cluster.check(tally.harmed() == 0, &format!("nothing lost: {tally:?}"));
     cluster.check(tally.ok_after_refused == 0, &format!("no answer after a refusal: {tally:?}"));
-    cluster.check(took >= Duration::from_secs(1), &format!("served for a second: {took:?}"));
+    cluster.check(took >= Duration::from_secs(5), &format!("served for five seconds: {took:?}"));
     cluster.ends(0);
 }
 

@@ -51,7 +51,7 @@ fn p07_more_deaths_than_allowed_give_up() {
         .workers(2)
         .env("TEST_DIES", "3-")
         .env("CLUSTER_MAX_RESTARTS", 3)
-        .env("CLUSTER_RESTART_WINDOW", "5s")
+        .env("CLUSTER_RESTART_WINDOW", "60s")
         .start();
     cluster.up(2);
     cluster.expect_log("SIGKILL");
@@ -83,19 +83,24 @@ fn p12_delays_grow_and_service_resets_them() {
     drop(attempt(&address, "/exit/3"));
     cluster.listening(8);
     let story = cluster.stop();
-    let gap = |dead: u64| {
-        let mut at = story.timed();
-        let died = at.find(|(_, event)| event.name() == "exit" && event.id() == Some(dead));
-        let born = story.timed().find(|(_, event)| event.name() == "fork" && event.id() == Some(dead + 1));
-        born.zip(died).map(|((born, _), (died, _))| born - died).unwrap_or_else(|| panic!("{dead}: {story}"))
+    // The primary's own word, since the time between two lines says as much of who reads them: 100 ms after the second death in a
+    // row, doubled after each one more, and a quarter more or less; at once after all others.
+    let delays: Vec<f64> = story
+        .log()
+        .filter_map(|line| {
+            line.split_once("slot 0 is filled again in ")?.1.split_once("ms: ")?.0.parse().ok()
+        })
+        .collect();
+    let ranges = [75.0..125.0, 150.0..250.0, 75.0..125.0];
+    let so = delays.len() == 3 && delays.iter().zip(ranges).all(|(delay, range)| range.contains(delay));
+    assert!(so, "later, and later, and from the start again: {delays:?}: {story}");
+    // And it keeps it: 225 ms at least, of which the reader may have missed the first.
+    let at = |name: &str, id: u64| {
+        let mut events = story.timed();
+        let found = events.find(|(_, event)| event.name() == name && event.id() == Some(id));
+        found.unwrap_or_else(|| panic!("no {name} of {id}: {story}")).0
     };
-    // 100 ms after the second death in a row, doubled after each one more, and a quarter more or less.
-    let ms = Duration::from_millis;
-    assert!(gap(1) < ms(75) && gap(2) < ms(75), "at once: {story}");
-    assert!(gap(3) >= ms(70), "later: {story}");
-    assert!(gap(4) >= ms(140), "and later: {story}");
-    assert!(gap(5) < ms(75) && gap(6) < ms(75), "as if nothing had been: {story}");
-    assert!(gap(7) >= ms(70) && gap(7) < gap(4) + ms(75), "from the start again: {story}");
+    assert!(at("fork", 5).saturating_sub(at("exit", 1)) >= Duration::from_millis(100), "{story}");
 }
 
 /// Mutation: push a new slot for each replacement.

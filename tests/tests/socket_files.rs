@@ -54,7 +54,7 @@ fn p27_a_second_instance_is_refused_and_touches_nothing_and_a_stale_file_is_in_n
     first.signal(Signal::KILL);
     let path = place.0.clone();
     first.leaves(&path);
-    first.orphaned(Duration::from_secs(2));
+    first.orphaned(Duration::from_secs(10));
     assert_eq!(place.inode(), file, "nobody was there to remove it");
     assert_eq!(attempt(&address, "/"), Outcome::Refused);
     let mut third = start();

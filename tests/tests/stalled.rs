@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use cluster_tests::client::{Connection, ask};
+use cluster_tests::client::{Connection, ask, meets};
 use cluster_tests::control::Client;
-use cluster_tests::process::{is_pending, state};
+use cluster_tests::process::{descriptors, is_pending, state};
 use cluster_tests::{Cluster, Plan, Signal};
 
 /// What is logged of one that is silent.
@@ -31,6 +31,10 @@ fn in_order(cluster: &mut Cluster, steps: &[&[&str]]) {
         at.collect::<Option<Vec<_>>>()
     });
     cluster.check(at.is_sorted(), &format!("{steps:?} in this order, not {at:?}"));
+}
+
+fn sockets(pid: u32) -> usize {
+    descriptors(pid).iter().filter(|(_, what)| what.starts_with("socket:")).count()
 }
 
 /// A request that was on its way to worker `id` has arrived when it says so.
@@ -58,7 +62,10 @@ fn p32_what_a_stopped_worker_has_not_read_goes_to_others_and_then_it_is_replaced
     cluster.signal_worker(1, Signal::STOP);
     cluster.eventually("the worker to stop", || state(pid).is_some_and(|(state, _)| state == 'T'));
     let mut clients: Vec<_> = (0..10).map(|_| Connection::to(&address)).collect();
-    let answers: Vec<_> = clients.iter_mut().map(|client| client.ask("/").worker()).collect();
+    // All at once: actix waits for a request no longer than five seconds.
+    let request = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    clients.iter_mut().for_each(|client| client.write(request).expect("write a request"));
+    let answers: Vec<_> = clients.iter_mut().map(|client| client.read_to_end().reply().worker()).collect();
     assert_eq!(answers, [2; 10]);
     let told = is_pending(pid, Signal::TERM);
     cluster.check(!told, "all of them to be served while the other is no more than suspected");
@@ -92,8 +99,7 @@ fn p32_a_worker_that_goes_on_in_time_has_its_share_again() {
     assert_eq!([0; 4].map(|_| ask(&address, "/").worker()), [2; 4]);
     cluster.signal_worker(1, Signal::CONT);
     cluster.logged("gives signs of life again");
-    let served = [0; 4].map(|_| ask(&address, "/").worker());
-    assert!(served == [1, 2, 1, 2] || served == [2, 1, 2, 1], "{served:?}");
+    meets(&address, "worker", &[1, 2]);
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 2, "{story}");
 }
@@ -104,6 +110,11 @@ fn p32_a_worker_that_goes_on_in_time_has_its_share_again() {
 #[test]
 fn p32_one_thread_that_hangs_is_enough() {
     let mut cluster = within("serve", "2s").workers(1).env("CLUSTER_THREADS", 2).start();
+    cluster.listening(1);
+    // One of them says so, and the lane of the other is no more than what was open from the beginning: a listener, a channel, and both
+    // ends of two lanes.
+    let primary = cluster.pid();
+    cluster.eventually("a lane for each", || sockets(primary) == 6);
     let address = cluster.up(1);
     let (who, pid) = (named(&mut cluster, 1), cluster.fork(1).pid);
     cluster.expect_log(SILENT);
@@ -150,12 +161,12 @@ fn p32_a_runtime_whose_threads_all_hang_is_found_and_one_that_has_a_thread_left_
 /// Mutation: let nobody beat where there is no lane.
 #[test]
 fn p32_a_worker_that_listens_to_nothing_beats_from_its_body() {
-    let mut cluster = within("body_hangs", "1s").workers(1).start();
+    let mut cluster = within("body_hangs", "2s").workers(1).start();
     cluster.expect_log(SILENT);
     cluster.said("hanging 1");
     assert_eq!(cluster.exit(1).reason, "Stalled");
     cluster.until("its replacement", |story| story.life(2).contains(&"online").then_some(()));
-    cluster.listen_for(Duration::from_secs(2));
+    cluster.listen_for(Duration::from_secs(3));
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 2, "{story}");
 }
@@ -188,15 +199,18 @@ fn p32_off_is_never() {
 /// Mutation: begin to listen for beats at the birth; name the worker in one of the messages alone.
 #[test]
 fn p35_a_worker_that_is_not_ready_in_time_is_no_stalled_one() {
-    let plan = within("reload", "500ms").env("TEST_GENERATIONS", 2).env("TEST_HOW", "hang");
-    let mut cluster = plan.workers(1).env("CLUSTER_STARTUP_TIMEOUT", "2s").start();
+    // The one that serves beats six times in these two seconds, however busy the machine is.
+    let plan = within("reload", "2s").env("TEST_GENERATIONS", 2).env("TEST_HOW", "hang");
+    let mut cluster = plan.workers(1).env("CLUSTER_STARTUP_TIMEOUT", "5s").start();
     cluster.up(1);
     cluster.expect_log("SIGKILL");
     cluster.signal(Signal::HUP);
     let exit = cluster.exit(2);
     assert_eq!(exit.reason, "TimedOut");
     let who = named(&mut cluster, 2);
-    cluster.logged(&format!("{who} was killed by SIGKILL after 2.0s, since its time was over"));
+    let begin = format!("{who} was killed by SIGKILL after ");
+    let line = cluster.logged(&begin);
+    cluster.check(line.contains("s, since its time was over"), "its start-up time to have been over");
     cluster.stop();
 }
 
@@ -256,9 +270,7 @@ fn a_primary_that_was_stopped_with_its_workers_waits_for_them() {
 
 fn serves_on(mut cluster: Cluster, address: &str) {
     cluster.listen_for(Duration::from_secs(2));
-    let mut served = [0; 4].map(|_| ask(address, "/").worker());
-    served.sort_unstable();
-    assert_eq!(served, [1, 1, 2, 2]);
+    meets(address, "worker", &[1, 2]);
     let story = cluster.stop();
     assert_eq!(story.forks().count(), 2, "{story}");
     assert!(!story.log().any(|line| line.contains(SILENT)), "{story}");

@@ -20,7 +20,7 @@ fn block(cluster: &mut Cluster, last: &str) -> Vec<String> {
 /// Mutation: leave SIGUSR1 to the kernel, in the primary, in a worker or in the nursery; note no address, no death, no reload.
 #[test]
 fn sigusr1_prints_what_goes_on() {
-    let mut cluster = Cluster::of("status").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").start();
+    let mut cluster = Cluster::of("status").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "6s").start();
     let address = cluster.up(2);
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);

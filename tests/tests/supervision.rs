@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use cluster_tests::client::{Connection, ask, attempt};
 use cluster_tests::{Cluster, Event, Signal, forks, process};
 
-/// One worker that serves, and a slot whose workers die at once for ever. The second worker is who serves.
-fn crash_loop() -> Cluster {
+/// One worker that serves, and a slot whose workers die at once for ever; the last of them so far has this id. The second worker is
+/// who serves.
+fn crash_loop(last: u64) -> Cluster {
     let mut cluster = Cluster::of("cannot_boot")
         .workers(2)
         .env("TEST_DIES", "3-")
@@ -16,7 +17,7 @@ fn crash_loop() -> Cluster {
     cluster.expect_log("SIGKILL");
     cluster.expect_log("before it was ready");
     cluster.signal_worker(1, Signal::KILL);
-    cluster.exit(6);
+    cluster.exit(last);
     cluster
 }
 
@@ -25,19 +26,20 @@ fn crash_loop() -> Cluster {
 fn p08_one_that_dies_while_another_slot_waits_comes_back_and_so_does_the_other() {
     let mut cluster = Cluster::of("cannot_boot")
         .workers(2)
-        .env("TEST_DIES", "3 4 5")
+        .env("TEST_DIES", "3 4 5 6 7 8")
         .env("CLUSTER_MAX_RESTARTS", 10)
         .start();
     cluster.up(2);
     cluster.expect_log("SIGKILL");
     cluster.expect_log("before it was ready");
     cluster.signal_worker(1, Signal::KILL);
-    // Its slot waits for 100 ms at least after the second of its successors, and for 200 ms after the third.
-    cluster.exit(5);
+    // Its slot waits for 75 ms at least after the second of its successors, and for twice as long after each of the next: after
+    // the sixth for longer than it takes to kill the other.
+    cluster.exit(8);
     cluster.signal_worker(2, Signal::KILL);
     cluster.exit(2);
     cluster.up(2);
-    let slots: Vec<_> = [6, 7].into_iter().map(|id| cluster.fork(id).slot).collect();
+    let slots: Vec<_> = [9, 10].into_iter().map(|id| cluster.fork(id).slot).collect();
     assert_eq!(slots, [1, 0], "who has served comes back at once, the other in its time");
     cluster.stop();
 }
@@ -45,7 +47,7 @@ fn p08_one_that_dies_while_another_slot_waits_comes_back_and_so_does_the_other()
 /// Mutation: wait in the loop until a slot may be filled again.
 #[test]
 fn p09_in_a_crash_loop_the_primary_still_answers_and_still_ends() {
-    let mut cluster = crash_loop();
+    let mut cluster = crash_loop(6);
     let address = cluster.up(1);
     for n in 0..20 {
         let began = Instant::now();
@@ -68,7 +70,8 @@ fn p09_in_a_crash_loop_the_primary_still_answers_and_still_ends() {
 #[test]
 fn p58_a_stop_wins_over_a_slot_that_waits() {
     for (stop, code) in [(Signal::TERM, 0), (Signal::INT, 0), (Signal::QUIT, 131)] {
-        let mut cluster = crash_loop();
+        // The slot waits for more than a second now, and the signal does not take as long.
+        let mut cluster = crash_loop(8);
         if stop == Signal::QUIT {
             cluster.expect_log("SIGQUIT");
         }
@@ -76,7 +79,7 @@ fn p58_a_stop_wins_over_a_slot_that_waits() {
         let story = cluster.ends(code);
         assert_eq!(
             (story.forks().count(), story.exits().count()),
-            (6, 6),
+            (8, 8),
             "{stop:?}: nobody is born: {story}"
         );
     }
@@ -101,7 +104,7 @@ fn p13_who_crashes_for_good_is_given_up_and_what_was_stable_before_changes_nothi
 #[test]
 fn p11_the_times_that_workers_need_to_end_run_side_by_side() {
     const WORKERS: usize = 8;
-    let mut cluster = Cluster::of("serve").workers(WORKERS).env("CLUSTER_DRAIN_TIMEOUT", "500ms").start();
+    let mut cluster = Cluster::of("serve").workers(WORKERS).env("CLUSTER_DRAIN_TIMEOUT", "2s").start();
     let address = cluster.up(WORKERS);
     let mut held: Vec<_> = (0..WORKERS).map(|_| Connection::to(&address)).collect();
     held.iter_mut().for_each(Connection::begin);
@@ -109,7 +112,7 @@ fn p11_the_times_that_workers_need_to_end_run_side_by_side() {
     cluster.signal(Signal::TERM);
     let story = cluster.ends(0);
     let took = began.elapsed();
-    let range = Duration::from_millis(500)..Duration::from_millis(3500);
+    let range = Duration::from_secs(2)..Duration::from_secs(10);
     assert!(range.contains(&took), "once what one needs, not {WORKERS} times: {took:?}: {story}");
 }
 
@@ -118,11 +121,9 @@ fn p11_the_times_that_workers_need_to_end_run_side_by_side() {
 fn p14_status_0_means_do_not_restart_where_only_failures_are_restarted() {
     let mut cluster = Cluster::of("serve").workers(3).env("CLUSTER_RESTART", "on-failure").start();
     let address = cluster.up(3);
-    let first = ask(&address, "/").worker();
     cluster.expect_log("status 0");
     drop(attempt(&address, "/exit/0"));
     let second = cluster.until("an end", |story| story.exits().next().map(|exit| exit.id));
-    assert_ne!(first, second, "they take turns");
     cluster.expect_log("status 3");
     drop(attempt(&address, "/exit/3"));
     cluster.listening(4);

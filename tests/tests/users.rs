@@ -52,7 +52,7 @@ fn r24_workers_of_another_user_follow_their_primary() {
     cluster.up(2);
     cluster.said("pdeathsig was Some(15)");
     cluster.signal(Signal::KILL);
-    assert_eq!(cluster.orphaned(Duration::from_secs(2)), [0, 0]);
+    assert_eq!(cluster.orphaned(Duration::from_secs(10)), [0, 0]);
 }
 
 /// Mutation: go on as who one is where the other can't be become.
@@ -97,7 +97,8 @@ fn s18_s19_s21_every_thread_of_a_worker_is_that_user_without_groups_and_capabili
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
     let mut threads = 0;
     for task in tasks.flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).expect("a thread's status");
+        // One that has done what it was for may have ended since it was listed.
+        let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
         let line = |what: &str| {
             status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of it").trim()
         };

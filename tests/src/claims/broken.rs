@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::Claim;
 use super::site::{Site, WORKERS};
-use crate::plan::by_exec;
+use crate::plan::{by_exec, copy};
 
 /// What came of one of them.
 #[derive(Clone, Debug)]
@@ -121,8 +121,8 @@ const fn broken(
     Deploy { what, make: Make::Broken(how), told, logged }
 }
 
-/// How long a new worker has, in these.
-const STARTUP: &str = "3s";
+/// How long a new worker has, in these. Good ones have it too, and those that fail by themselves are to do so before it is over.
+const STARTUP: &str = "6s";
 
 /// Each of these, by SIGUSR2 to a good program; and then a good one.
 #[must_use]
@@ -199,7 +199,9 @@ fn make(site: &Site, what: Make, kind: &str) {
     let wrong = site.file("wrong");
     let _ = fs::remove_file(&wrong);
     let write = |bytes: &[u8], mode| {
-        fs::write(&wrong, bytes).expect("write a file");
+        let source = site.file("source");
+        fs::write(&source, bytes).expect("write a file");
+        copy(&source, &wrong);
         fs::set_permissions(&wrong, Permissions::from_mode(mode)).expect("set its mode");
     };
     match what {

@@ -22,7 +22,7 @@ pub fn control(count: u64) -> Claim {
     }
     let verdict = site.dismiss();
     site.cluster.signal(Signal::KILL);
-    site.cluster.orphaned(Duration::from_secs(1));
+    site.cluster.orphaned(Duration::from_secs(10));
     let faults = Claim::clean(String::new(), verdict.clone()).faults;
     let mut claim = Claim::new(format!("control: {count} times closed and opened again, must fail"), verdict);
     claim.demand(!faults.is_empty(), "the judge sees no fault in it");

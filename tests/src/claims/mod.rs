@@ -40,10 +40,9 @@ impl Claim {
     fn clean(done: String, verdict: Verdict) -> Self {
         let mut faults = verdict.faults();
         // Who is idle for longer than the last call may cross with the close; all others are told before.
-        let busy = verdict.rows().iter().filter(|row| !row.name().contains("@500ms"));
-        let raced: u64 = busy.map(|row| row.count(Class::Raced)).sum();
+        let raced = verdict.raced_in_time();
         if raced > 0 {
-            faults.push(format!("{raced} raced that were not idle"));
+            faults.push(format!("{raced} raced that were not late"));
         }
         Self { faults, ..Self::new(done, verdict) }
     }

@@ -10,8 +10,8 @@ use super::site::{Site, WORKERS};
 use crate::client::Connection;
 use crate::running::Cluster;
 
-/// How long its workers may outlive it.
-const SOON: Duration = Duration::from_secs(2);
+/// How long its workers may outlive it: a second, and not the half minute of a drain.
+const SOON: Duration = Duration::from_secs(10);
 
 const UNFINISHED: &[u8] = b"POST /echo/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nand so on";
 

@@ -64,7 +64,7 @@ fn p25_a_primary_that_dies_at_any_hand_over_leaves_nothing() {
             cluster.check(outcome != Outcome::TimedOut, &format!("at N={n}, an end for everybody"));
         }
         drop(fault);
-        let workers = cluster.orphaned_by(Some(-9), Duration::from_secs(2));
+        let workers = cluster.orphaned_by(Some(-9), Duration::from_secs(10));
         assert_eq!(workers, [0, 0], "at N={n}");
         let mut again = Cluster::of("serve").workers(2).bind(&address).start();
         assert_eq!(again.up(2), address, "the port is free");

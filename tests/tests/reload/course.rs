@@ -70,7 +70,7 @@ fn p67_ten_at_once_are_two() {
         .workers(2)
         .env("TEST_GENERATIONS", 2)
         .env("TEST_HOW", "hang")
-        .env("CLUSTER_STARTUP_TIMEOUT", "1s")
+        .env("CLUSTER_STARTUP_TIMEOUT", "4s")
         .start();
     let address = cluster.up(2);
     cluster.expect_log("since its time was over");
@@ -204,6 +204,7 @@ fn p38_the_old_one_stays_until_the_new_one_is_ready_however_late() {
     let address = cluster.up(1);
     cluster.signal(Signal::HUP);
     cluster.said("worker 2 is of generation 2");
+    cluster.until("it to be online", |story| story.life(2).contains(&"online").then_some(()));
     cluster.listen_for(Duration::from_millis(300));
     let online = cluster.story().life(2);
     cluster.check(online == ["fork", "online"], "it is on its way");

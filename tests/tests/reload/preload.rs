@@ -123,14 +123,14 @@ fn p78_a_preload_that_hangs_ends_the_reload() {
         return;
     }
     let order = Order::new("hangs");
-    let mut cluster = order.cluster("1s");
+    let mut cluster = order.cluster("4s");
     cluster.expect_log("was not done in time");
     order.give("hang");
     cluster.signal(Signal::HUP);
     assert!(failure(&mut cluster, 2).contains("was not done in time"));
     assert_eq!(cluster.story().listening().len(), 2);
     let hung = nurseries(&cluster)[1];
-    assert!(process::exits_within(hung, Duration::from_secs(2)), "it is left");
+    assert!(process::exits_within(hung, Duration::from_secs(10)), "it is left");
     cluster.stop();
 }
 

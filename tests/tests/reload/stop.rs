@@ -81,5 +81,5 @@ fn p25_the_primary_is_killed_while_it_reloads() {
     let mut cluster = hanging();
     cluster.fork(3);
     cluster.signal(Signal::KILL);
-    assert_eq!(cluster.orphaned(Duration::from_secs(2)).len(), 3);
+    assert_eq!(cluster.orphaned(Duration::from_secs(10)).len(), 3);
 }

@@ -130,5 +130,5 @@ fn one_that_is_not_ready_goes_as_others_when_the_primary_is_killed() {
     cluster.logged("counts 1000");
     process::signal(child, Signal::KILL);
     cluster.signal(Signal::KILL);
-    assert_eq!(cluster.orphaned(Duration::from_secs(3)), [0, 0]);
+    assert_eq!(cluster.orphaned(Duration::from_secs(10)), [0, 0]);
 }

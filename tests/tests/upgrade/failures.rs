@@ -18,7 +18,7 @@ fn image(pid: u32) -> (u64, u64) {
 }
 
 fn cluster(disk: &Disk) -> Cluster {
-    let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").start();
+    let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "5s").start();
     cluster.up(2);
     cluster.expect_log("upgrade: ");
     cluster
@@ -82,7 +82,7 @@ fn p85_a_program_that_exits_panics_or_aborts_changes_nothing() {
 /// Mutation: wait for the answer without a deadline; leave the child alone when it is over.
 #[test]
 fn p86_a_program_that_hangs_is_killed_and_changes_nothing() {
-    does("hang", &[], "no answer within 2s (startup_timeout)");
+    does("hang", &[], "no answer within 5s (startup_timeout)");
 }
 
 /// Mutation: pass over the protocol of the answer; read an answer without a limit.
@@ -296,7 +296,7 @@ fn p105_a_preload_that_fails_on_the_way_back_too_ends_nobody() {
 #[test]
 fn p86_who_was_asked_in_vain_is_reaped_though_another_is_asked_at_once() {
     let disk = Disk::of("p86-again");
-    let plan = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "2s").env("TEST_AGAIN", 1);
+    let plan = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "5s").env("TEST_AGAIN", 1);
     let mut cluster = plan.start();
     cluster.up(2);
     cluster.expect_log("upgrade: ");
