@@ -11,7 +11,7 @@ use std::{env, fs, process};
 use cluster_tests::client::{Connection, Outcome, ask};
 use cluster_tests::control::{Client, Control, meet};
 use cluster_tests::process::{descriptors, listening_inodes};
-use cluster_tests::{Cluster, Event, Plan, Signal, by_exec, can_run};
+use cluster_tests::{Cluster, Plan, Signal, by_exec, can_run};
 
 /// The fixture, started with these sockets.
 fn activated(sockets: &str, program: &str) -> Plan {
