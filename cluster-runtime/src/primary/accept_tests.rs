@@ -160,7 +160,7 @@ fn who_is_half_way_in_when_the_door_is_closed_is_waited_for() {
     assert_eq!(door.empty(listeners, lanes, epoll, now), BTreeSet::from([id]));
     assert_eq!(door.deadline(), Some(now + FIRST_REST));
     std::io::Write::write_all(&mut client, b"x").unwrap();
-    std::thread::sleep(Duration::from_millis(1));
+    half_open::tests::comes(&world.listeners.get(id).unwrap().socket);
     let World { listeners, lanes, door, epoll, .. } = &mut world;
     assert!(door.empty(listeners, lanes, epoll, now + FIRST_REST).is_empty());
     assert!(!world.door.is_closing());

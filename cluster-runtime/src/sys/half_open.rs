@@ -47,8 +47,8 @@ pub(crate) mod tests {
     use std::io::Write;
     use std::net::TcpStream;
     use std::os::fd::OwnedFd;
-    use std::time::Duration;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use socket2::{SockFilter, SockRef};
 
     use super::*;
@@ -70,6 +70,12 @@ pub(crate) mod tests {
         SockRef::from(listener).attach_filter(&only_syn).unwrap();
     }
 
+    /// Until he is in the backlog.
+    pub(crate) fn comes(listener: &OwnedFd) {
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })), Ok(1));
+    }
+
     #[test]
     fn who_is_half_way_in_is_seen_until_he_is_in() {
         for local in ["127.0.0.1:0", "[::]:0"] {
@@ -81,7 +87,7 @@ pub(crate) mod tests {
             assert!(is_anybody_at(address).unwrap());
             socket::close_the_door(&listener).unwrap();
             client.write_all(b"x").unwrap();
-            std::thread::sleep(Duration::from_millis(1));
+            comes(&listener);
             assert!(!is_anybody_at(address).unwrap());
             assert!(socket::accept(&listener).is_ok());
         }
