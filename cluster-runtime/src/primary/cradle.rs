@@ -91,10 +91,13 @@ impl Cradle {
                     // First of all, since the nursery may be gone by now. With the socket it is known until then that somebody is there.
                     match self.say(&Answer::Born { id, pid: std::process::id() }) {
                         // The nursery has told of it, and the primary has another image since, or another nursery: nobody hears this
-                        // any more, and it is known. Where it is not, it was asked for once more, and this channel has ended.
-                        Err(error) if is_end(&error) && is_hung_up(&channel) => std::process::exit(0),
+                        // any more, and it is known.
                         Err(error) if is_end(&error) => {}
                         said => said?,
+                    }
+                    if is_hung_up(&channel) {
+                        // This came too late: another was asked for since, and nobody would hear a word of its code.
+                        std::process::exit(0);
                     }
                     return Ok(Newborn { id, slot, generation, channel, board, primary, fork, output });
                 }

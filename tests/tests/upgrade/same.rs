@@ -217,7 +217,7 @@ fn the_nursery_of_the_program_before_is_not_waited_for() {
         upgrade(&mut cluster, generation);
         assert!(ask(&address, "/").worker() > 2);
     }
-    assert_eq!(process::zombies_of(primary).len(), 1);
+    cluster.eventually("nobody else to be left", || process::zombies_of(primary).len() == 1);
     waitpid(traced, None).expect("let go of it");
     cluster.eventually("it to be reaped", || process::zombies_of(primary).is_empty());
     cluster.stop();

@@ -144,8 +144,7 @@ fn who_is_born_right_before_the_exec_lives_on() {
     cluster.signal(Signal::USR2);
     cluster.said("upgrade 2 ok");
     let online = |event: &Event| matches!(event, Event::Online { id: 4, .. });
-    let lived = cluster.story().events().any(online);
-    cluster.check(lived, "the newborn to have come as far as its code");
+    cluster.until("the newborn to come as far as its code", |story| story.events().any(online).then_some(()));
     cluster.stop();
     strace.wait().expect("strace's end");
 }
