@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::client::{Connection, ask, meets};
 use cluster_tests::control::Client;
-use cluster_tests::process::{descriptors, is_pending, state};
+use cluster_tests::process::{is_pending, own_descriptors, state};
 use cluster_tests::{Cluster, Plan, Signal};
 
 /// What is logged of one that is silent.
@@ -34,7 +34,7 @@ fn in_order(cluster: &mut Cluster, steps: &[&[&str]]) {
 }
 
 fn sockets(pid: u32) -> usize {
-    descriptors(pid).iter().filter(|(_, what)| what.starts_with("socket:")).count()
+    own_descriptors(pid).iter().filter(|(_, what)| what.starts_with("socket:")).count()
 }
 
 /// A request that was on its way to worker `id` has arrived when it says so.

@@ -15,7 +15,7 @@ use super::{times_said, upgrade};
 /// What kinds of descriptors a process has, and how many of each. Sockets and pidfds of other workers are others.
 fn kinds(pid: u32) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
-    for (_, target) in process::descriptors(pid) {
+    for (_, target) in process::own_descriptors(pid) {
         let kind = target.split(":[").next().unwrap_or_default().to_owned();
         *kinds.entry(kind).or_default() += 1;
     }
