@@ -151,6 +151,9 @@ fn who_waits_for_room_is_kept_when_his_listener_is_shut_down() {
 /// Mutation: close the door as soon as nobody is in the backlog.
 #[test]
 fn who_is_half_way_in_when_the_door_is_closed_is_waited_for() {
+    if !half_open::tests::tells() {
+        return;
+    }
     let mut world = World::new(1);
     half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
     let mut client = world.connect();
@@ -169,6 +172,9 @@ fn who_is_half_way_in_when_the_door_is_closed_is_waited_for() {
 
 #[test]
 fn who_stays_half_way_in_keeps_the_door_open_for_a_moment_only() {
+    if !half_open::tests::tells() {
+        return;
+    }
     let mut world = World::new(1);
     half_open::tests::hold_up(&world.listeners.get(world.id).unwrap().socket);
     let _client = world.connect();

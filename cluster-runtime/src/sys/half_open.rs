@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`.
 const SOCK_DIAG: i32 = 4;
 const BY_FAMILY: u16 = 20;
+const ERROR: u16 = 2;
 const REQUEST_DUMP: u16 = 0x301;
 /// What it is called to whoever asks, and what it is.
 const SYN_RECEIVED: u32 = 1 << 3 | 1 << 12;
@@ -36,10 +37,17 @@ fn dump(family: i32, port: u16) -> io::Result<bool> {
     // No cookie.
     question.extend([u8::MAX; 8]);
     socket.send(&question)?;
-    // The first message tells: it is of one of them, or the end.
+    // The first message tells: it is of one of them, or the end, or of what is wrong.
     let mut answer = [0; 8192];
     let read = socket.read(&mut answer)?;
-    Ok(read >= HEADER && u16::from_ne_bytes([answer[4], answer[5]]) == BY_FAMILY)
+    match u16::from_ne_bytes([answer[4], answer[5]]) {
+        BY_FAMILY => Ok(read > HEADER),
+        ERROR => {
+            let code = i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
+            Err(io::Error::from_raw_os_error(-code))
+        }
+        _ => Ok(false),
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +61,13 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::sys::socket;
+
+    /// Whether the kernel can be asked here; says so if not.
+    pub(crate) fn tells() -> bool {
+        let told = is_anybody_at(([127, 0, 0, 1], 1).into());
+        told.inspect_err(|error| println!("skipped: the kernel does not tell who is half way in: {error}"))
+            .is_ok()
+    }
 
     /// Has the last word of whoever connects get lost.
     pub(crate) fn hold_up(listener: &OwnedFd) {
@@ -78,6 +93,9 @@ pub(crate) mod tests {
 
     #[test]
     fn who_is_half_way_in_is_seen_until_he_is_in() {
+        if !tells() {
+            return;
+        }
         for local in ["127.0.0.1:0", "[::]:0"] {
             let listener = socket::listen_tcp(local.parse().unwrap(), 16, socket::Manner::default()).unwrap();
             let address = socket::address(&listener).unwrap().0.as_socket().unwrap();
