@@ -276,13 +276,10 @@ pub struct Held {
 }
 
 /// Those that were accepted on these addresses: `127.0.0.1:8000`, `unix:/path`. Asked of the sockets themselves: the kernel's
-/// tables may leave some out while others come and go.
-///
-/// # Panics
-/// If there is no such process.
+/// tables may leave some out while others come and go. `None` if there is no such process any more.
 #[must_use]
-pub fn held(pid: u32, addresses: &[String]) -> Held {
-    let pidfd = pidfd_open(as_pid(pid), PidfdFlags::empty()).expect("open a worker's pidfd");
+pub fn held(pid: u32, addresses: &[String]) -> Option<Held> {
+    let pidfd = pidfd_open(as_pid(pid), PidfdFlags::empty()).ok()?;
     let sockets = descriptors(pid).into_iter().filter(|(_, what)| what.starts_with("socket:"));
     let mut held = Held::default();
     for (number, _) in sockets {
@@ -298,7 +295,7 @@ pub fn held(pid: u32, addresses: &[String]) -> Held {
             held.unix += usize::from(path.is_some_and(|path| addresses.contains(&path)));
         }
     }
-    held
+    Some(held)
 }
 
 /// As the kernel's tables print it, `:1F90`.

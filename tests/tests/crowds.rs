@@ -135,7 +135,7 @@ fn p148_what_a_worker_ends_has_ended_though_the_primary_stands_still() {
     client.write(GET).expect("write a request");
     let _ = client.read_to_end().reply();
     let took = began.elapsed();
-    let copies = process::held(cluster.pid(), std::slice::from_ref(&address)).ports;
+    let copies = process::held(cluster.pid(), std::slice::from_ref(&address)).expect("the primary").ports;
     cluster.check(copies == [client.port()], &format!("the primary to have its copy still, not {copies:?}"));
     cluster.check(took < Duration::from_secs(4), &format!("the end at once, not after {took:?}"));
     drop(slow);

@@ -71,8 +71,10 @@ fn storm(site: &mut Site, count: u64, mut meanwhile: impl FnMut(&mut Site)) -> H
         meanwhile(site);
         site.cluster.listen_for(PAUSE);
         let up = site.cluster.story().listening();
-        if !up.is_empty() {
-            let more = kill(site, up[random.number() as usize % up.len()]);
+        if up.is_empty() {
+            continue;
+        }
+        if let Some(more) = kill(site, up[random.number() as usize % up.len()]) {
             held.ports.extend(more.ports);
             held.unix += more.unix;
             killed += 1;
@@ -98,16 +100,16 @@ fn judge(mut site: Site, held: &Held, done: String) -> Claim {
 }
 
 /// Kills a worker; what it held. It is stopped before, so that this can be looked at: what is sent to it from then on it does
-/// not receive, and others do.
-fn kill(site: &mut Site, id: u64) -> Held {
+/// not receive, and others do. `None` if it had left by then: it may have been replaced meanwhile.
+fn kill(site: &mut Site, id: u64) -> Option<Held> {
     let pid = site.cluster.fork(id).pid;
     process::signal(pid, Signal::STOP);
     let stopped = || process::state(pid).is_none_or(|(state, _)| matches!(state, 'T' | 'Z'));
     site.cluster.eventually("a worker to stop", stopped);
-    let held = process::held(pid, site.addresses());
+    let held = process::held(pid, site.addresses())?;
     site.cluster.listen_for(STANDSTILL);
     process::signal(pid, Signal::KILL);
-    held
+    Some(held)
 }
 
 /// Over TCP each connection that was harmed has to be one that somebody held who was killed; over Unix sockets there may be

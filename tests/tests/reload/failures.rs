@@ -112,7 +112,9 @@ fn p74_without_descriptors_for_one_more_worker_it_fails_and_nobody_notices() {
     cluster.expect_log("reload: ");
     // Its worker can answer before the primary has closed its copy: that is no room for one more worker.
     let (primary, addresses) = (cluster.pid(), [address.clone()]);
-    cluster.eventually("no copy to be left", || process::held(primary, &addresses).ports.is_empty());
+    cluster.eventually("no copy to be left", || {
+        process::held(primary, &addresses).is_some_and(|held| held.ports.is_empty())
+    });
     process::limit_descriptors(primary, process::next_descriptor(primary) + 1);
     cluster.signal(Signal::HUP);
     let failure = failure(&mut cluster, 2);
