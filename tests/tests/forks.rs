@@ -281,6 +281,17 @@ fn is_calm(cluster: &mut Cluster, time: Duration) {
     cluster.check(used < Duration::from_millis(100), &format!("a calm primary, it used {used:?}"));
 }
 
+/// What becomes next of a process that this thread traces.
+fn next_of(cluster: &mut Cluster, traced: Pid) -> WaitStatus {
+    let mut status = WaitStatus::StillAlive;
+    cluster.eventually("a traced process to stop or end", || {
+        let at_once = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+        status = waitpid(traced, Some(at_once)).expect("ask for it");
+        status != WaitStatus::StillAlive
+    });
+    status
+}
+
 /// Nobody else has told of it, and another was asked for it since.
 ///
 /// Mutation: forget the socket of a nursery that is gone.
@@ -297,17 +308,17 @@ fn a_newborn_that_comes_too_late_leaves_no_zombie() {
     ptrace::seize(traced, births).expect("trace the nursery");
     cluster.expect_log("SIGKILL");
     cluster.signal_worker(1, Signal::KILL);
-    let stopped = waitpid(traced, Some(WaitPidFlag::__WALL)).expect("the birth");
+    let stopped = next_of(&mut cluster, traced);
     assert!(matches!(stopped, WaitStatus::PtraceEvent(..)), "{stopped:?}");
     let newborn = ptrace::getevent(traced).expect("who is born");
     let newborn = Pid::from_raw(newborn.try_into().expect("a pid"));
     process::signal(nursery, Signal::KILL);
-    let ended = waitpid(traced, Some(WaitPidFlag::__WALL)).expect("its end");
+    let ended = next_of(&mut cluster, traced);
     assert!(matches!(ended, WaitStatus::Signaled(..)), "{ended:?}");
     cluster.logged("another takes its place");
     cluster.up(2);
     let primary = cluster.pid();
-    waitpid(newborn, Some(WaitPidFlag::__WALL)).expect("the newborn to stand still");
+    next_of(&mut cluster, newborn);
     ptrace::detach(newborn, None).expect("let go of it");
     let newborn = newborn.as_raw().cast_unsigned();
     cluster.check(process::exits_within(newborn, PATIENCE), "it to end");
