@@ -118,7 +118,8 @@ fn whoever_has_the_fewest_connections_gets_the_next() {
     };
     let held: Vec<_> = (0..12).map(|_| open()).collect();
     let of = |id| held.iter().filter(|(worker, _)| *worker == id).count();
-    assert_eq!((of(1), of(2)), (6, 6), "{held:?}");
+    // Whoever is kept from its processor for a moment has one less in that, and the next one after it.
+    assert!(of(1).abs_diff(of(2)) <= 2, "{held:?}");
     let (closed, kept): (Vec<_>, Vec<_>) = held.into_iter().partition(|(worker, _)| *worker == 1);
     for (_, mut connection) in closed {
         connection.half_close();
@@ -126,7 +127,8 @@ fn whoever_has_the_fewest_connections_gets_the_next() {
     }
     // One or two of those may be counted as open for another moment.
     let next: Vec<_> = (0..4).map(|_| open()).collect();
-    assert!(next.iter().all(|(worker, _)| *worker == 1), "{next:?}");
+    let of_first = next.iter().filter(|(worker, _)| *worker == 1).count();
+    assert!(of_first >= 3, "by turns it would be two: {next:?}");
     drop((kept, next));
     cluster.stop();
 }
