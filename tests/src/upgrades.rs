@@ -156,6 +156,26 @@ pub fn begin(word: &str, rest: &str) {
     }
 }
 
+/// In its code for the primary.
+pub fn never_come_back(word: &str) {
+    match word {
+        "callback-hangs" => loop {
+            thread::park();
+        },
+        "callback-spins" => loop {
+            // With the allocator's lock, half of the time.
+            drop(std::hint::black_box(vec![0; 64 * 1024]));
+        },
+        "callback-exits" => process::exit(3),
+        "callback-aborts" => process::abort(),
+        "callback-exits-elsewhere" => {
+            let other = thread::Builder::new().name("other".to_owned()).spawn(|| process::exit(3));
+            drop(other.expect("start a thread").join());
+        }
+        _ => {}
+    }
+}
+
 /// The addresses that it binds at its start.
 #[must_use]
 pub fn addresses(word: &str, rest: &str) -> Vec<String> {

@@ -146,10 +146,16 @@ fn n22_a_worker_that_never_bound_leaves_while_another_serves() {
 fn r01_the_end_waits_for_twelve_connections_of_three_workers() {
     let mut cluster = Cluster::start("net_echo", 3);
     let address = cluster.up(3);
-    let mut clients: Vec<_> = (0..12).map(|_| Client::to(&address)).collect();
+    let mut clients: Vec<Client> = Vec::new();
+    // By turns each has four, but for those that were kept from their processors.
+    cluster.eventually("two for each of twelve", || {
+        clients.push(Client::to(&address));
+        let of = |id| clients.iter().filter(|client| client.worker == id).count();
+        clients.len() >= 12 && (1..=3).all(|id| of(id) >= 2)
+    });
     cluster.signal(Signal::TERM);
     cluster.logged("SIGTERM: stopping");
-    // Two of each stay. By turns each has four, but for one that was kept from its processor.
+    // Two of each stay.
     let held: Vec<_> = [1, 2, 3, 1, 2, 3]
         .map(|id| {
             let its = clients.iter().position(|client| client.worker == id);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{env, process};
 
 use cluster_judge::{Class, Plan};
-use cluster_tests::client::{Connection, KeptAlive, Outcome, ask, attempt};
+use cluster_tests::client::{Connection, KeptAlive, Outcome, ask, attempt, meets};
 use cluster_tests::{Cluster, Event, Signal, forks};
 
 /// Where in the story this event of this worker is.
@@ -191,9 +191,7 @@ fn all_worn(surge: usize) -> (Cluster, String) {
         .env("CLUSTER_MAX_SURGE", surge)
         .start();
     let address = cluster.up(4);
-    for _ in 0..4 {
-        ask(&address, "/");
-    }
+    meets(&address, "worker", &[1, 2, 3, 4]);
     (cluster, address)
 }
 
@@ -270,9 +268,11 @@ fn while_a_reload_runs_nobody_is_replaced_for_being_worn() {
     cluster.said("worker 4 waits");
     ask(&address, "/tell/3/go");
     cluster.exit(1);
-    for _ in 0..8 {
-        ask(&address, "/");
-    }
+    let mut left = 3;
+    cluster.eventually("worker 3 to be worn", || {
+        left -= i32::from(ask(&address, "/").worker() == 3);
+        left == 0
+    });
     // Longer than nobody is replaced for.
     cluster.listen_for(Duration::from_millis(1300));
     let births = cluster.story().forks().count();

@@ -145,9 +145,11 @@ impl Loop {
     /// Runs the user's code for the primary, in which the workers that live are known already.
     pub(crate) fn set_up(&mut self, setup: Option<Setup>) {
         let Some(setup) = setup else { return };
+        let way_back = self.keep_way_back();
         if catch_unwind(AssertUnwindSafe(|| setup(&mut self.callbacks))).is_err() {
             self.resuming = Some(Err("its code for the primary panicked".into()));
         }
+        drop(way_back);
     }
 
     /// The beginning, in a new image.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -21,7 +22,9 @@ use crate::sys::socket;
 pub(crate) mod saved;
 
 thread_local! {
-    static LINES: RefCell<BTreeMap<Id, Line>> = const { RefCell::new(BTreeMap::new()) };
+    /// Not closed by exit(3), which ends what is a thread's before all else: the way back out of it needs them.
+    static LINES: RefCell<ManuallyDrop<BTreeMap<Id, Line>>> =
+        const { RefCell::new(ManuallyDrop::new(BTreeMap::new())) };
     /// Whose line may have something to be written that was not, as of the last turn's end.
     static STIRRED: RefCell<BTreeSet<Id>> = const { RefCell::new(BTreeSet::new()) };
 }
@@ -74,7 +77,7 @@ pub(crate) fn close(id: Id) {
 
 /// Hangs up on everybody.
 pub(crate) fn close_all() {
-    LINES.with_borrow_mut(BTreeMap::clear);
+    LINES.with_borrow_mut(|lines| lines.clear());
     STIRRED.with_borrow_mut(BTreeSet::clear);
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::report;
 pub(crate) mod saved;
 
 thread_local! {
-    static ROWS: RefCell<Rows> = RefCell::default();
+    /// Not closed by exit(3), as the lines of the hub are not.
+    static ROWS: RefCell<ManuallyDrop<Rows>> = RefCell::default();
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +125,7 @@ fn tell_liar(id: Id) {
 
 /// In a child, or at the end: there are none any more.
 pub(crate) fn close_all() {
-    drop(ROWS.take());
+    drop(ManuallyDrop::into_inner(ROWS.take()));
 }
 
 /// A line for a lane that is being opened; none where all have been given.

@@ -15,6 +15,7 @@ use crate::report;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::passed::Fd;
 use crate::sys::pidfd::Child;
+use crate::sys::way_back::WayBack;
 use crate::sys::{exec, memfd, program};
 use crate::upgrade::UpgradeFailure;
 
@@ -47,7 +48,16 @@ pub(super) struct Written {
     state: State,
     pub(super) memory: OwnedFd,
     /// What runs here, for the next image to go back to.
-    image: OwnedFd,
+    _image: OwnedFd,
+    /// Of both.
+    own: [Fd; 2],
+}
+
+impl Written {
+    /// All that stays open for the next image.
+    fn left(&self) -> Vec<&Fd> {
+        self.state.parts.fds().chain(&self.own).collect()
+    }
 }
 
 impl Upgrading {
@@ -122,16 +132,27 @@ impl Loop {
         }
     }
 
+    /// For the user's code, which may never come back: then the image before this one takes its place, as long as this is kept.
+    pub(super) fn keep_way_back(&self) -> Option<(WayBack, Written)> {
+        let before = self.upgrading.before.as_ref()?;
+        let within = self.settings.startup_timeout;
+        let why = format!("its code for the primary exited, aborted or took longer than {within:?}");
+        let kept = self.write_state(true, Some(why), Instant::now()).and_then(|written| {
+            let way_back = WayBack::open(&before.image, &written.left(), within);
+            Ok((way_back.map_err(|error| error.to_string())?, written))
+        });
+        kept.inspect_err(|why| report::warn(format_args!("upgrade: no way back from code that hangs: {why}")))
+            .ok()
+    }
+
     fn replace_by(&mut self, program: &OwnedFd, returned: bool, refused: Option<String>) -> String {
         let written = match self.write_state(returned, refused, Instant::now()) {
             Ok(written) => written,
             Err(why) => return why,
         };
-        let own = [Fd::of(&written.memory), Fd::of(&written.image)];
-        let left: Vec<&Fd> = written.state.parts.fds().chain(&own).collect();
         // Nobody will print it for us.
         let _ = io::stdout().flush();
-        let Err(error) = exec::replace(program, &left);
+        let Err(error) = exec::replace(program, &written.left());
         error.to_string()
     }
 
@@ -151,7 +172,8 @@ impl Loop {
         let header = Header { version, returned, pid: std::process::id(), image: image.as_raw_fd() };
         let file = file::write(&header, &state.encode()?);
         let memory = memfd::sealed(NAME, &file, state.parts.fds()).map_err(told)?;
-        Ok(Written { state, memory, image })
+        let own = [Fd::of(&memory), Fd::of(&image)];
+        Ok(Written { state, memory, _image: image, own })
     }
 }
 

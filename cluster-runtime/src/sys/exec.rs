@@ -166,7 +166,7 @@ pub(crate) fn replace(program: impl AsFd, left: &[&Fd]) -> io::Result<Infallible
 }
 
 /// This process's arguments, as an exec wants them.
-struct Argv {
+pub(super) struct Argv {
     args: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
@@ -179,7 +179,7 @@ unsafe impl Send for Argv {}
 unsafe impl Sync for Argv {}
 
 impl Argv {
-    fn own() -> io::Result<Argv> {
+    pub(super) fn own() -> io::Result<Argv> {
         let args = std::env::args_os().map(|arg| CString::new(arg.into_vec()).map_err(io::Error::other));
         let args: Vec<CString> = args.collect::<io::Result<_>>()?;
         let pointers = args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
@@ -187,7 +187,7 @@ impl Argv {
     }
 
     /// In the place of this process's image. Returns only if it can't be.
-    fn execute(&self, program: BorrowedFd<'_>) -> io::Error {
+    pub(super) fn execute(&self, program: BorrowedFd<'_>) -> io::Error {
         debug_assert_eq!(self.args.len() + 1, self.pointers.len());
         // SAFETY: both lists end with a null, and nobody changes the environment meanwhile: where the program has other
         // threads, that it does so is unsound in itself.

@@ -6,7 +6,7 @@
 //! [`socket_file`] listening sockets, [`half_open`] who is about to be in their backlogs, [`inherited`] descriptors that the program was started with, [`activation`] the sockets among them,
 //! [`epoll`] one wait for all of it, [`process`] limits, environment and the parent's death,
 //! [`credentials`] another user, [`notify_socket`] words to a service manager; [`memfd`], [`passed`] and [`program`] what one
-//! image of this process leaves for the next.
+//! image of this process leaves for the next, and [`way_back`] that it is left again.
 //!
 //! Nothing here knows of workers, slots or messages, and every descriptor that leaves is an `OwnedFd` with
 //! CLOEXEC set from its first moment.
@@ -31,3 +31,4 @@ pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod socket_file;
+pub(crate) mod way_back;

@@ -13,14 +13,15 @@ fn main() {
     if word == "workers" {
         cluster = cluster.workers(cluster::Workers::Count(rest.parse().expect("a number")));
     }
-    let callback = word == "callback";
+    let callback = word.clone();
     let cluster = cluster.primary(move |primary| {
         announce::life(primary);
         primary.on_signal(Signal::USR1, || {});
         primary.on_signal(Signal::WINCH, || {});
         let workers: Vec<_> = cluster::workers().iter().map(|worker| (worker.id(), worker.state())).collect();
         println!("workers {workers:?}");
-        assert!(!callback, "a bug in the new callback");
+        assert!(callback != "callback", "a bug in the new callback");
+        upgrades::never_come_back(&callback);
     });
     match cluster.start() {
         Role::Primary(end) => end.exit(),

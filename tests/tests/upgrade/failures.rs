@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fs, net};
 
-use cluster_tests::client::ask;
-use cluster_tests::load::Load;
+use cluster_tests::client::{ask, meets};
+use cluster_tests::load::{Load, Tally};
 use cluster_tests::upgrades::Disk;
 use cluster_tests::{Cluster, Signal, can_inject, forks, process};
 
@@ -24,6 +24,12 @@ fn cluster(disk: &Disk) -> Cluster {
     cluster
 }
 
+/// Nobody has served but the workers that were there.
+fn the_same(cluster: &mut Cluster, tally: &Tally) {
+    let same = tally.by_worker.keys().all(|id| [1, 2].contains(id));
+    cluster.check(same, &format!("the same workers as before: {tally:?}"));
+}
+
 /// After a failure: the same workers of the same program, nobody else, and a good program takes over as ever.
 fn serves_on(disk: &Disk, mut cluster: Cluster, program: (u64, u64), workers: &[u64], next: u64) {
     let address = cluster.up(2);
@@ -33,7 +39,7 @@ fn serves_on(disk: &Disk, mut cluster: Cluster, program: (u64, u64), workers: &[
     cluster.check(listening == workers, "the same workers");
     let mark = cluster.mark().to_owned();
     cluster.eventually("nobody else", || process::marked(&mark).len() == 3);
-    assert!(workers.contains(&ask(&address, "/").worker()));
+    meets(&address, "worker", workers);
     disk.order("");
     disk.put("successor");
     upgrade(&mut cluster, next);
@@ -209,7 +215,7 @@ fn p105_a_new_program_whose_workers_fail_goes_back_to_the_one_before() {
     load.served(50);
     let tally = load.stop();
     cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
-    assert_eq!(tally.by_worker.keys().copied().collect::<Vec<_>>(), [1, 2], "the same as before");
+    the_same(&mut cluster, &tally);
     cluster.check(cluster.story().life(3).last() == Some(&"exit"), "the end of worker 3 to be told");
     serves_on(&disk, cluster, program, &[1, 2], 3);
 }
@@ -241,7 +247,34 @@ fn p105_a_new_program_that_can_not_take_over_goes_back_to_the_one_before() {
         load.served(50);
         let tally = load.stop();
         cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
-        assert_eq!(tally.by_worker.keys().copied().collect::<Vec<_>>(), [1, 2], "the same as before");
+        the_same(&mut cluster, &tally);
+        serves_on(&disk, cluster, program, &[1, 2], 3);
+    }
+}
+
+/// Nor does its code for the primary ever come back, and that only where it is the primary: who asked it has not seen it run.
+///
+/// Mutation: keep no way back; exec on the thread that exits; leave a descriptor CLOEXEC, or a signal unblocked.
+#[test]
+fn p105_a_new_program_whose_code_for_the_primary_never_comes_back_is_left_again() {
+    for order in ["hangs", "spins", "exits", "aborts", "exits-elsewhere"] {
+        let disk = Disk::of(&format!("p105-{order}"));
+        let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "3s").start();
+        let address = cluster.up(2);
+        cluster.expect_log("upgrade: ");
+        let program = image(cluster.pid());
+        disk.put("successor");
+        disk.order(&format!("callback-{order}"));
+        let load = Load::mixed(&address, 3, 3);
+        load.served(50);
+        cluster.signal(Signal::USR2);
+        let why = failure(&mut cluster, 2);
+        let told = "its code for the primary exited, aborted or took longer than 3s";
+        assert!(why.starts_with("the new program did not take over: ") && why.contains(told), "{why}");
+        load.served(50);
+        let tally = load.stop();
+        cluster.check(tally.harmed() + tally.refused == 0, &format!("nothing lost: {tally:?}"));
+        the_same(&mut cluster, &tally);
         serves_on(&disk, cluster, program, &[1, 2], 3);
     }
 }

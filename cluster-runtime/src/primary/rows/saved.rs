@@ -1,6 +1,7 @@
 //! The board, as one image of the primary leaves it for the next. What stands on it stays in memory that both map.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,8 @@ struct SavedRow {
 }
 
 pub(crate) fn save() -> SavedRows {
-    ROWS.with_borrow(|Rows { rows, past, told: _ }| {
+    ROWS.with_borrow(|all| {
+        let Rows { rows, past, told: _ } = &**all;
         let save = |(id, known): (&Id, &Known)| SavedRow {
             worker: id.0,
             memory: Fd::of(&known.memory),
@@ -72,7 +74,7 @@ impl SavedRows {
                 }
             }
         }
-        ROWS.set(Rows { rows, past, told: false });
+        ROWS.set(ManuallyDrop::new(Rows { rows, past, told: false }));
         unseen
     }
 }
