@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::{Arc, Barrier};
 use std::{env, thread};
+
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::channel::{channel, frame, write_all};
 use crate::plan::{Plan, fixture};
@@ -171,6 +174,24 @@ pub fn never_come_back(word: &str) {
         "callback-exits-elsewhere" => {
             let other = thread::Builder::new().name("other".to_owned()).spawn(|| process::exit(3));
             drop(other.expect("start a thread").join());
+        }
+        "callback-aborts-everywhere" => {
+            let together = Arc::new(Barrier::new(8));
+            let others = [(); 8].map(|()| {
+                let together = Arc::clone(&together);
+                let abort = move || {
+                    together.wait();
+                    process::abort()
+                };
+                thread::Builder::new().name("other".to_owned()).spawn(abort).expect("start a thread")
+            });
+            others.into_iter().for_each(|other| drop::<thread::Result<()>>(other.join()));
+        }
+        "callback-is-aborted" => {
+            kill_process(getpid(), Signal::ABORT).expect("send a signal");
+            loop {
+                thread::park();
+            }
         }
         _ => {}
     }

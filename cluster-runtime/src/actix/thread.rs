@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::drain::{Drain, Stage};
 use super::run::{Attendance, Control};
 use super::service::{Built, HttpSettings, Recipe};
-use crate::race::unless;
+use crate::race::{after_others, unless};
 use crate::worker::{self, Account, LAST_CALL, Lane};
 
 /// What a serving thread is given.
@@ -133,6 +133,7 @@ async fn finish(connections: &mut JoinSet<()>, stage: &watch::Sender<Stage>, lim
     let ended = async {
         stage.send_replace(Stage::LastCall);
         if timeout(LAST_CALL, all_of(connections)).await.is_err() {
+            after_others(connections.len()).await;
             stage.send_replace(Stage::Closing);
             all_of(connections).await;
         }

@@ -35,6 +35,9 @@ struct Line {
     outbox: Outbox,
     intake: Intake,
     interest: Interest,
+    /// Of the image before, and not [heard](saved::hear_all) yet: the state from which that one would go on is written, and nothing
+    /// of it may change before this one does.
+    held: bool,
     /// Something was written in this turn of the loop: what comes after it waits for the turn's end, and goes with it.
     wrote: bool,
 }
@@ -50,6 +53,7 @@ pub(crate) fn open(id: Id, socket: OwnedFd) {
         outbox: Outbox::default(),
         intake: Intake::default(),
         interest: Interest::Nothing,
+        held: false,
         wrote: false,
     };
     LINES.with_borrow_mut(|lines| match lines.get_mut(&id) {
@@ -244,7 +248,7 @@ impl Line {
         if alone {
             stir(id);
         }
-        if self.interest == Interest::Read && (alone || self.outbox.waiting() >= SEGMENT) {
+        if self.interest == Interest::Read && !self.held && (alone || self.outbox.waiting() >= SEGMENT) {
             // An error means that nobody reads: its end is read soon, and until then it is told that it is closed.
             let _ = self.outbox.flush(&self.socket);
         }

@@ -4,17 +4,14 @@
 //! then are system calls, in a handler: of a timer, of SIGABRT, and at exit(3). SIGKILL, _exit(2) and a fault are not met.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{
-    SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, SigmaskHow, Signal, sigaction,
-};
-use nix::sys::time::{TimeSpec, TimeValLike};
-use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
-use nix::time::ClockId;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 
 use super::exec::Argv;
 use super::passed::Fd;
@@ -29,6 +26,11 @@ struct Way {
     argv: Argv,
     program: RawFd,
     left: Vec<RawFd>,
+    /// Those that have a handler here, and in the program would end it.
+    own: SigSet,
+    all: SigSet,
+    /// This thread's mask, while this is open.
+    mask: SigSet,
 }
 
 static WAY: OnceLock<Way> = OnceLock::new();
@@ -36,10 +38,13 @@ static WAY: OnceLock<Way> = OnceLock::new();
 /// Whether it is to be taken.
 static OPEN: AtomicBool = AtomicBool::new(false);
 
+/// Signals the main thread. An exec flushes what a timer has sent, and nothing that was sent in another way: two threads that abort
+/// at one time would leave the program a signal that ends it.
+static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+
 /// As long as this lives, a program is executed in the place of this process's end, or when the time is over.
 #[derive(Debug)]
 pub(crate) struct WayBack {
-    timer: Option<Timer>,
     before: Vec<(Signal, SigAction)>,
     mask: SigSet,
 }
@@ -48,32 +53,40 @@ impl WayBack {
     /// On the main thread, once in a process. `left` stays open in the program, and nothing else that is CLOEXEC; all of them are
     /// to be kept for as long as this.
     pub(crate) fn open(program: &impl AsFd, left: &[&Fd], within: Duration) -> io::Result<WayBack> {
+        let before = SigSet::thread_get_mask()?;
+        let (mut own, mut mask) = (SigSet::empty(), before);
+        for signal in [ALARM, Signal::SIGABRT] {
+            own.add(signal);
+            mask.remove(signal);
+        }
         let way = Way {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
             argv: Argv::own()?,
             program: program.as_fd().as_raw_fd(),
             left: left.iter().map(|fd| fd.number()).collect(),
+            own,
+            all: SigSet::all(),
+            mask,
         };
+        let timer = make_timer(way.pid)?;
+        TIMER.store(timer, Ordering::Release);
         WAY.set(way).map_err(|_| io::Error::other("a second way back"))?;
         // SAFETY: the handler is a function of this program, which is never unloaded, and does system calls only.
         #[allow(unsafe_code)]
         if unsafe { libc::atexit(take) } != 0 {
             return Err(io::Error::other("atexit(3) has no room for one more"));
         }
-        let mut way_back = WayBack { timer: None, before: Vec::new(), mask: SigSet::thread_get_mask()? };
+        let mut way_back = WayBack { before: Vec::new(), mask: before };
         for signal in [ALARM, Signal::SIGABRT] {
-            // All others blocked meanwhile, and so in the program, until it says otherwise.
             let action = SigAction::new(SigHandler::Handler(at_signal), SaFlags::SA_RESTART, SigSet::all());
             // SAFETY: as above.
             #[allow(unsafe_code)]
             way_back.before.push((signal, unsafe { sigaction(signal, &action) }?));
         }
         OPEN.store(true, Ordering::Release);
-        SigSet::from(ALARM).thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?;
-        let told = SigevNotify::SigevSignal { signal: ALARM, si_value: 0 };
-        let timer = way_back.timer.insert(Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(told))?);
-        let millis = i64::try_from(within.as_millis()).unwrap_or(i64::MAX).max(1);
-        timer.set(Expiration::OneShot(TimeSpec::milliseconds(millis)), TimerSetTimeFlags::empty())?;
+        mask.thread_set_mask()?;
+        // Where it can't be executed when the time is over, it is tried again.
+        set(timer, within, within)?;
         Ok(way_back)
     }
 }
@@ -82,8 +95,19 @@ impl Drop for WayBack {
     fn drop(&mut self) {
         // First: whatever comes from now on comes too late.
         OPEN.store(false, Ordering::Release);
-        self.timer = None;
-        if let Err(error) = self.mask.thread_set_mask() {
+        let timer = TIMER.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !timer.is_null() {
+            // SAFETY: it was made for this, and is deleted once.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::timer_delete(timer)
+            };
+        }
+        // What it has sent while that code had it blocked still has its handler, and is to meet nothing worse.
+        let undone = SigSet::from(ALARM)
+            .thread_swap_mask(SigmaskHow::SIG_UNBLOCK)
+            .and_then(|_| self.mask.thread_set_mask());
+        if let Err(error) = undone {
             crate::report::error(format_args!("blocking {ALARM} again: {error}"));
         }
         for (signal, action) in self.before.drain(..) {
@@ -96,11 +120,51 @@ impl Drop for WayBack {
     }
 }
 
+/// One that signals this thread, and no other that has inherited its mask.
+fn make_timer(thread: libc::pid_t) -> io::Result<libc::timer_t> {
+    let mut timer = ptr::null_mut();
+    // SAFETY: a sigevent of zeros is a whole one, and both live for as long as the call takes.
+    #[allow(unsafe_code)]
+    let made = unsafe {
+        let mut event: libc::sigevent = mem::zeroed();
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = ALARM as libc::c_int;
+        event.sigev_notify_thread_id = thread;
+        libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer)
+    };
+    if made == 0 { Ok(timer) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set(timer: libc::timer_t, first: Duration, then: Duration) -> io::Result<()> {
+    let spec = |time: Duration| libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(time.subsec_nanos().cast_signed()),
+    };
+    let times =
+        libc::itimerspec { it_interval: spec(then), it_value: spec(first.max(Duration::from_nanos(1))) };
+    // SAFETY: a timer of this process, and times that live for as long as the call takes.
+    #[allow(unsafe_code)]
+    match unsafe { libc::timer_settime(timer, 0, &raw const times, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Said to nobody but the log, by whoever can say no more.
+const FAILED: &[u8] = b"upgrade: the program before could not be executed\n";
+
+static NO_TIME: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+
+static AT_ONCE: libc::itimerspec = libc::itimerspec {
+    it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+    it_value: libc::timespec { tv_sec: 0, tv_nsec: 1 },
+};
+
 extern "C" fn at_signal(_: i32) {
     take();
 }
 
-/// Returns where there is no such way, or it can't be taken; then this process ends as it would have.
+/// Returns where there is no such way, or it can't be taken; then this process ends as it would have, or hangs on.
 extern "C" fn take() {
     let Some(way) = WAY.get().filter(|_| OPEN.load(Ordering::Acquire)) else { return };
     // SAFETY: system calls only, and of what was made before. errno is of no use to who ends here.
@@ -110,18 +174,28 @@ extern "C" fn take() {
             return;
         }
         if libc::syscall(libc::SYS_gettid) != libc::c_long::from(way.pid) {
-            // The workers' parent death signal is bound to the main thread, so it is the one to do it; and it ends this one.
-            libc::syscall(libc::SYS_tgkill, way.pid, way.pid, ALARM as libc::c_int);
-            while OPEN.load(Ordering::Acquire) {
-                libc::poll(std::ptr::null_mut(), 0, 10);
+            // The workers' parent death signal is bound to the main thread: so that does it, and ends this one. It may have its
+            // signals blocked, and no more is to be waited for.
+            libc::timer_settime(TIMER.load(Ordering::Acquire), 0, &raw const AT_ONCE, ptr::null_mut());
+            for _ in 0..1000 {
+                libc::poll(ptr::null_mut(), 0, 10);
             }
             return;
         }
-        let keep = |flags: libc::c_int| way.left.iter().all(|fd| libc::fcntl(*fd, libc::F_SETFD, flags) == 0);
-        if keep(0) {
+        libc::pthread_sigmask(libc::SIG_SETMASK, way.all.as_ref(), ptr::null_mut());
+        // Of these none may wait: the program has no handler for them.
+        while libc::sigtimedwait(way.own.as_ref(), ptr::null_mut(), &raw const NO_TIME) > 0 {}
+        let mut kept = true;
+        for fd in &way.left {
+            kept &= libc::fcntl(*fd, libc::F_SETFD, 0) == 0;
+        }
+        if kept {
             way.argv.execute(BorrowedFd::borrow_raw(way.program));
         }
-        keep(libc::FD_CLOEXEC);
+        for fd in &way.left {
+            libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+        libc::write(libc::STDERR_FILENO, FAILED.as_ptr().cast(), FAILED.len());
+        libc::pthread_sigmask(libc::SIG_SETMASK, way.mask.as_ref(), ptr::null_mut());
     }
-    OPEN.store(false, Ordering::Release);
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::race::after_others;
+
 /// What is known of the end.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -114,6 +116,8 @@ impl Drain {
     pub(crate) async fn last_call(&self) {
         if self.state.borrow().fresh > 0 {
             let _ = timeout(LAST_CALL, self.until(|state| state.fresh == 0)).await;
+            let fresh = self.state.borrow().fresh;
+            after_others(fresh).await;
         }
     }
 

@@ -1,15 +1,15 @@
 //! A server that is to end finishes what it has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_web::{App, web};
-use cluster::actix::HttpServer;
+use cluster::actix::{HttpServer, ServerHandle};
 
 use crate::client;
-use crate::running::{Gated, Running, gate};
+use crate::running::{DEADLINE, Gated, Running, gate};
 
 async fn wait(gated: web::Data<Gated>) -> &'static str {
     gated.get_ref().clone().pass().await;
@@ -66,6 +66,60 @@ fn a_connection_that_was_only_accepted_is_answered() {
     fresh.closed();
     gate.open();
     assert_eq!(busy.receive().status, 200);
+    running.end().unwrap();
+}
+
+/// The last call is over, and the request there before anybody could look: it is answered, and not cut off.
+///
+/// Mutation: close what is idle before whoever is to be told of a request was asked.
+#[test]
+fn a_request_that_came_while_the_thread_stood_still_is_answered() {
+    let (entered, is_blocked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let handle = Arc::new(OnceLock::<ServerHandle>::new());
+    let stops = Arc::clone(&handle);
+    let block = move || {
+        let (entered, released, stops) = (entered.clone(), Arc::clone(&released), Arc::clone(&stops));
+        async move {
+            drop(stops.get().unwrap().stop(true));
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            // The last call has begun, and is over when this thread goes on.
+            entered.send(()).unwrap();
+            let begun = Instant::now();
+            released.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            while begun.elapsed() < Duration::from_millis(400) {
+                std::hint::spin_loop();
+            }
+            "done"
+        }
+    };
+    let server = HttpServer::new(move || {
+        let app = App::new().route("/", web::get().to(async || "hello"));
+        app.route("/block", web::get().to(block.clone()))
+    });
+    let server = server.bind("127.0.0.1:0").unwrap().keep_alive(Duration::from_secs(600));
+    let address = server.addrs()[0];
+    let running = Running::new(server.run());
+    assert!(handle.set(running.handle.clone()).is_ok());
+    let mut idle: Vec<_> = (0..200).map(|_| client::tcp(address)).collect();
+    let mut blocking = client::tcp(address);
+    for client in idle.iter_mut().chain([&mut blocking]) {
+        assert!(!client.get("/").is_last());
+    }
+    blocking.send("/block");
+    is_blocked.recv_timeout(DEADLINE).unwrap();
+    for client in &mut idle {
+        client.send("/");
+    }
+    release.send(()).unwrap();
+    for client in idle.iter_mut().chain([&mut blocking]) {
+        let answer = client.receive();
+        assert_eq!((answer.status, answer.is_last()), (200, true));
+        client.closed();
+    }
     running.end().unwrap();
 }
 

@@ -257,7 +257,7 @@ fn p105_a_new_program_that_can_not_take_over_goes_back_to_the_one_before() {
 /// Mutation: keep no way back; exec on the thread that exits; leave a descriptor CLOEXEC, or a signal unblocked.
 #[test]
 fn p105_a_new_program_whose_code_for_the_primary_never_comes_back_is_left_again() {
-    for order in ["hangs", "spins", "exits", "aborts", "exits-elsewhere"] {
+    for order in ["hangs", "spins", "exits", "aborts", "exits-elsewhere", "aborts-everywhere", "is-aborted"] {
         let disk = Disk::of(&format!("p105-{order}"));
         let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "3s").start();
         let address = cluster.up(2);

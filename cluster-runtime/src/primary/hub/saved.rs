@@ -47,7 +47,8 @@ pub(crate) fn adopt(lines: Vec<SavedLine>, claims: &Claims) {
         for SavedLine { worker, socket, outbox, intake, open } in lines {
             let interest = if open { Interest::Read } else { Interest::Nothing };
             let (outbox, intake) = (outbox.adopt(claims), intake.adopt(claims));
-            let line = Line { socket: socket.take(claims), outbox, intake, interest, wrote: false };
+            let line =
+                Line { socket: socket.take(claims), outbox, intake, interest, held: true, wrote: false };
             all.insert(Id(worker), line);
         }
     });
@@ -55,10 +56,11 @@ pub(crate) fn adopt(lines: Vec<SavedLine>, claims: &Claims) {
 
 /// Puts those that have not ended into the epoll set.
 pub(crate) fn hear_all(epoll: &Epoll, name: impl Fn(Id) -> u64) -> io::Result<()> {
-    LINES.with_borrow(|lines| {
-        let mut open = lines.iter().filter(|(_, line)| line.interest != Interest::Nothing);
+    LINES.with_borrow_mut(|lines| {
+        let mut open = lines.iter_mut().filter(|(_, line)| line.interest != Interest::Nothing);
         open.try_for_each(|(id, line)| {
             super::stir(*id);
+            line.held = false;
             epoll.add(&line.socket, name(*id), line.interest)
         })
     })
