@@ -17,10 +17,10 @@ pub(crate) async fn unless<T>(stop: impl Future, work: impl Future<Output = T>) 
     .await
 }
 
-/// Lets everybody go first who is to be polled by now, where there are so many tasks. After a thread stood still its timers are
+/// Lets everybody go first who is to be polled by now, in a runtime of one thread and so many tasks. After a thread stood still its timers are
 /// over, and what they are a limit of may have come in time: then its task knows it as soon as it is asked.
 pub(crate) async fn after_others(tasks: usize) {
-    // A runtime of tokio asks sixty-one, and the kernel, before it comes back to whoever yields.
+    // A runtime of one thread asks sixty-one, and the kernel, before it comes back to whoever yields.
     for _ in 0..tasks / 61 + 2 {
         tokio::task::yield_now().await;
     }
