@@ -1,4 +1,4 @@
-//! One future against another, without the macros of an async library; and who goes first.
+//! One future against another, without the macros of an async library.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,13 +15,4 @@ pub(crate) async fn unless<T>(stop: impl Future, work: impl Future<Output = T>) 
         work.as_mut().poll(cx).map(Some)
     })
     .await
-}
-
-/// Lets everybody go first who is to be polled by now, where there are so many tasks. After a thread stood still its timers are
-/// over, and what they are a limit of may have come in time: then its task knows it as soon as it is asked.
-pub(crate) async fn after_others(tasks: usize) {
-    // A runtime of tokio asks sixty-one, and the kernel, before it comes back to whoever yields.
-    for _ in 0..tasks / 61 + 2 {
-        tokio::task::yield_now().await;
-    }
 }

@@ -58,7 +58,9 @@ pub(crate) fn open(id: Id, socket: OwnedFd) {
     };
     LINES.with_borrow_mut(|lines| match lines.get_mut(&id) {
         // To be born again: nothing was written yet, and what was said to it is kept.
-        Some(known) if known.interest == Interest::Nothing => known.socket = line.socket,
+        Some(known) if known.interest == Interest::Nothing => {
+            (known.socket, known.held) = (line.socket, false);
+        }
         _ => drop(lines.insert(id, line)),
     });
 }

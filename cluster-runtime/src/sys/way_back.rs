@@ -31,6 +31,9 @@ struct Way {
     all: SigSet,
     /// This thread's mask, while this is open.
     mask: SigSet,
+    /// Signals the main thread. An exec flushes what a timer has sent, and nothing that was sent in another way: two threads that
+    /// abort at one time would leave the program a signal that ends it. A process's first timer may well be a null.
+    timer: AtomicPtr<libc::c_void>,
 }
 
 static WAY: OnceLock<Way> = OnceLock::new();
@@ -38,13 +41,10 @@ static WAY: OnceLock<Way> = OnceLock::new();
 /// Whether it is to be taken.
 static OPEN: AtomicBool = AtomicBool::new(false);
 
-/// Signals the main thread. An exec flushes what a timer has sent, and nothing that was sent in another way: two threads that abort
-/// at one time would leave the program a signal that ends it.
-static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
-
 /// As long as this lives, a program is executed in the place of this process's end, or when the time is over.
 #[derive(Debug)]
 pub(crate) struct WayBack {
+    timer: libc::timer_t,
     before: Vec<(Signal, SigAction)>,
     mask: SigSet,
 }
@@ -59,24 +59,24 @@ impl WayBack {
             own.add(signal);
             mask.remove(signal);
         }
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let mut way_back = WayBack { timer: make_timer(pid)?, before: Vec::new(), mask: before };
         let way = Way {
-            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            pid,
             argv: Argv::own()?,
             program: program.as_fd().as_raw_fd(),
             left: left.iter().map(|fd| fd.number()).collect(),
             own,
             all: SigSet::all(),
             mask,
+            timer: AtomicPtr::new(way_back.timer),
         };
-        let timer = make_timer(way.pid)?;
-        TIMER.store(timer, Ordering::Release);
         WAY.set(way).map_err(|_| io::Error::other("a second way back"))?;
         // SAFETY: the handler is a function of this program, which is never unloaded, and does system calls only.
         #[allow(unsafe_code)]
         if unsafe { libc::atexit(take) } != 0 {
             return Err(io::Error::other("atexit(3) has no room for one more"));
         }
-        let mut way_back = WayBack { before: Vec::new(), mask: before };
         for signal in [ALARM, Signal::SIGABRT] {
             let action = SigAction::new(SigHandler::Handler(at_signal), SaFlags::SA_RESTART, SigSet::all());
             // SAFETY: as above.
@@ -86,7 +86,7 @@ impl WayBack {
         OPEN.store(true, Ordering::Release);
         mask.thread_set_mask()?;
         // Where it can't be executed when the time is over, it is tried again.
-        set(timer, within, within)?;
+        set(way_back.timer, within, within)?;
         Ok(way_back)
     }
 }
@@ -95,13 +95,11 @@ impl Drop for WayBack {
     fn drop(&mut self) {
         // First: whatever comes from now on comes too late.
         OPEN.store(false, Ordering::Release);
-        let timer = TIMER.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !timer.is_null() {
-            // SAFETY: it was made for this, and is deleted once.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::timer_delete(timer)
-            };
+        // SAFETY: it was made for this, and is deleted once. Whoever still has its number in hand is refused.
+        #[allow(unsafe_code)]
+        if unsafe { libc::timer_delete(self.timer) } != 0 {
+            let error = io::Error::last_os_error();
+            crate::report::error(format_args!("deleting a timer: {error}"));
         }
         // What it has sent while that code had it blocked still has its handler, and is to meet nothing worse.
         let undone = SigSet::from(ALARM)
@@ -176,7 +174,7 @@ extern "C" fn take() {
         if libc::syscall(libc::SYS_gettid) != libc::c_long::from(way.pid) {
             // The workers' parent death signal is bound to the main thread: so that does it, and ends this one. It may have its
             // signals blocked, and no more is to be waited for.
-            libc::timer_settime(TIMER.load(Ordering::Acquire), 0, &raw const AT_ONCE, ptr::null_mut());
+            libc::timer_settime(way.timer.load(Ordering::Relaxed), 0, &raw const AT_ONCE, ptr::null_mut());
             for _ in 0..1000 {
                 libc::poll(ptr::null_mut(), 0, 10);
             }

@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::race::after_others;
-
 /// What is known of the end.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -39,6 +37,11 @@ pub(crate) struct Drain {
 /// How long a connection without a request may still begin one. Longer than a round trip between client and
 /// server mostly is, shorter than a person or a supervisor notices. Not waited for when all have begun, or are closed.
 pub(crate) const LAST_CALL: Duration = Duration::from_millis(250);
+
+/// Its time is over so much later than it should be where this process stood still. What came meanwhile is in its sockets, and
+/// nobody could look: so there is another, and so many at most.
+const LATE: Duration = Duration::from_millis(20);
+const LAST_CALLS: usize = 4;
 
 /// Between the end of the last connection and that of the process: what its task does after it.
 const LAST_TOUCHES: Duration = Duration::from_millis(100);
@@ -114,10 +117,12 @@ impl Drain {
     /// from which it has read nothing, hyper for one, even if the request is already in the socket: so those that were
     /// accepted last would see a reset.
     pub(crate) async fn last_call(&self) {
-        if self.state.borrow().fresh > 0 {
-            let _ = timeout(LAST_CALL, self.until(|state| state.fresh == 0)).await;
-            let fresh = self.state.borrow().fresh;
-            after_others(fresh).await;
+        for _ in 0..LAST_CALLS {
+            let begun = Instant::now();
+            let read = timeout(LAST_CALL, self.until(|state| state.fresh == 0)).await;
+            if read.is_ok() || begun.elapsed() < LAST_CALL + LATE {
+                return;
+            }
         }
     }
 

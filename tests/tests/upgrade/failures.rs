@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, net};
 
 use cluster_tests::client::{ask, meets};
@@ -277,6 +278,23 @@ fn p105_a_new_program_whose_code_for_the_primary_never_comes_back_is_left_again(
         the_same(&mut cluster, &tally);
         serves_on(&disk, cluster, program, &[1, 2], 3);
     }
+}
+
+/// And one that has come back is on its own: the time is over, and nothing happens.
+///
+/// Mutation: leave the timer as it is; take the first one of a process, whose number is 0, for none.
+#[test]
+fn p105_a_new_program_whose_code_for_the_primary_came_back_is_not_left_again() {
+    let disk = Disk::of("p105-came-back");
+    let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "5s").start();
+    let address = cluster.up(2);
+    disk.put("successor");
+    upgrade(&mut cluster, 2);
+    let program = image(cluster.pid());
+    cluster.listen_for(Duration::from_millis(5500));
+    assert_eq!(image(cluster.pid()), program, "the new program");
+    assert_eq!(ask(&address, "/").status, 200);
+    cluster.stop();
 }
 
 /// Mutation: leave the child of the check to itself.
