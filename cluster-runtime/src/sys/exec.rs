@@ -153,9 +153,7 @@ pub(crate) fn left_open() -> io::Result<Vec<Fd>> {
 /// it would be told. Every signal is blocked in the new image until it says otherwise: none is lost, and none ends it before
 /// it knows what to do about it. This is not std's `exec`, which has SIGPIPE end the process where it then fails.
 pub(crate) fn replace(program: impl AsFd, left: &[&Fd]) -> io::Result<Infallible> {
-    if rustix::thread::gettid() != rustix::process::getpid() {
-        return Err(io::Error::other("the cluster was not started on the main thread of this program"));
-    }
+    on_main_thread()?;
     let argv = Argv::own()?;
     let before = signal::block_all()?;
     let kept = left.iter().try_for_each(|fd| fd.keep_open(true));
@@ -163,6 +161,14 @@ pub(crate) fn replace(program: impl AsFd, left: &[&Fd]) -> io::Result<Infallible
     before.thread_set_mask()?;
     left.iter().try_for_each(|fd| fd.keep_open(false))?;
     Err(error)
+}
+
+/// Where alone this image may be replaced.
+pub(super) fn on_main_thread() -> io::Result<()> {
+    match rustix::thread::gettid() == rustix::process::getpid() {
+        true => Ok(()),
+        false => Err(io::Error::other("the cluster was not started on the main thread of this program")),
+    }
 }
 
 /// This process's arguments, as an exec wants them.

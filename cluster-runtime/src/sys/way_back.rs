@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 
-use super::exec::Argv;
+use super::exec::{self, Argv};
 use super::passed::Fd;
 
 /// The one of the kernel's timers that nobody uses: profilers have SIGPROF, and SIGALRM is anybody's.
@@ -50,9 +50,10 @@ pub(crate) struct WayBack {
 }
 
 impl WayBack {
-    /// On the main thread, once in a process. `left` stays open in the program, and nothing else that is CLOEXEC; all of them are
+    /// Once in a process. `left` stays open in the program, and nothing else that is CLOEXEC; all of them are
     /// to be kept for as long as this.
     pub(crate) fn open(program: &impl AsFd, left: &[&Fd], within: Duration) -> io::Result<WayBack> {
+        exec::on_main_thread()?;
         let before = SigSet::thread_get_mask()?;
         let (mut own, mut mask) = (SigSet::empty(), before);
         for signal in [ALARM, Signal::SIGABRT] {
