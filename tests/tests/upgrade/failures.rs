@@ -260,7 +260,7 @@ fn p105_a_new_program_that_can_not_take_over_goes_back_to_the_one_before() {
 fn p105_a_new_program_whose_code_for_the_primary_never_comes_back_is_left_again() {
     for order in ["hangs", "spins", "exits", "aborts", "exits-elsewhere", "aborts-everywhere", "is-aborted"] {
         let disk = Disk::of(&format!("p105-{order}"));
-        let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "3s").start();
+        let mut cluster = disk.plan("serve").workers(2).env("CLUSTER_STARTUP_TIMEOUT", "5s").start();
         let address = cluster.up(2);
         cluster.expect_log("upgrade: ");
         let program = image(cluster.pid());
@@ -270,7 +270,7 @@ fn p105_a_new_program_whose_code_for_the_primary_never_comes_back_is_left_again(
         load.served(50);
         cluster.signal(Signal::USR2);
         let why = failure(&mut cluster, 2);
-        let told = "its code for the primary exited, aborted or took longer than 3s";
+        let told = "its code for the primary exited, aborted or took longer than 5s";
         assert!(why.starts_with("the new program did not take over: ") && why.contains(told), "{why}");
         load.served(50);
         let tally = load.stop();
