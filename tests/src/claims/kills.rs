@@ -115,7 +115,10 @@ fn kill(site: &mut Site, id: u64) -> Option<Held> {
 /// Over TCP each connection that was harmed has to be one that somebody held who was killed; over Unix sockets there may be
 /// as many.
 fn faults(verdict: &Verdict, held: &Held) -> Vec<String> {
-    let (named, nameless): (Vec<_>, Vec<_>) = verdict.harmed().partition(|record| !record.local.is_empty());
+    // Whoever wrote so late may have crossed with the close of one that left.
+    let crossed = |record: &&Record| record.class() == Class::Raced && record.late;
+    let harmed = verdict.harmed().filter(|record| !crossed(record));
+    let (named, nameless): (Vec<_>, Vec<_>) = harmed.partition(|record| !record.local.is_empty());
     let port = |record: &Record| record.local.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let is_stranger = |record: &&Record| !port(record).is_some_and(|port| held.ports.contains(&port));
     let strangers: Vec<_> = named.into_iter().filter(is_stranger).collect();
