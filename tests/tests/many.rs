@@ -35,7 +35,7 @@ fn g5_of_four_thousand_that_stay_each_of_sixteen_workers_has_its_share_and_the_p
     // By chance a quarter of them would.
     let mut counts: Vec<usize> = by_worker.values().copied().collect();
     counts.sort_unstable();
-    let as_many = |count: &&usize| count.abs_diff(counts[counts.len() / 2]) <= share / 50;
+    let as_many = |count: &&usize| count.abs_diff(counts[counts.len() / 2]) <= (share / 50).max(1);
     let even = counts.len() == WORKERS && counts.iter().filter(as_many).count() >= WORKERS / 2;
     cluster.check(even, &format!("{share} for each: {by_worker:?}"));
     cluster.signal(Signal::TERM);
