@@ -160,13 +160,19 @@ static AT_ONCE: libc::itimerspec = libc::itimerspec {
 };
 
 extern "C" fn at_signal(_: i32) {
-    take();
+    // SAFETY: errno belongs to the code that was interrupted, and goes on if it can't be left.
+    #[allow(unsafe_code)]
+    unsafe {
+        let errno = *libc::__errno_location();
+        take();
+        *libc::__errno_location() = errno;
+    }
 }
 
 /// Returns where there is no such way, or it can't be taken; then this process ends as it would have, or hangs on.
 extern "C" fn take() {
     let Some(way) = WAY.get().filter(|_| OPEN.load(Ordering::Acquire)) else { return };
-    // SAFETY: system calls only, and of what was made before. errno is of no use to who ends here.
+    // SAFETY: system calls only, and of what was made before.
     #[allow(unsafe_code)]
     unsafe {
         if libc::getpid() != way.pid {
