@@ -105,6 +105,8 @@ fn p82_control_a_restart_loses_something() {
     let load = Load::mixed(&address, 3, 3);
     load.served(100);
     first.stop();
+    // A client that knocks while it stops is not heard, knocks again a second later, and may never have noticed.
+    load.refused(1);
     let mut second = Cluster::of("serve").workers(2).bind(&address).start();
     second.up(2);
     load.served(50);
