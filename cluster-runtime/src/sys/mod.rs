@@ -3,10 +3,10 @@
 //! Each file promises one thing to the rest: [`fork`] a child that may go on as if it had just been started,
 //! [`exec`] one that has, [`scm`] descriptors carried over a socket without losing one, [`pidfd`] a process's end as an event,
 //! [`signal`] signals as events in the primary and as a wake-up in a worker, [`socket`] and
-//! [`socket_file`] listening sockets, [`half_open`] who is about to be in their backlogs, [`inherited`] descriptors that the program was started with, [`activation`] the sockets among them,
-//! [`epoll`] one wait for all of it, [`process`] limits, environment and the parent's death,
-//! [`credentials`] another user, [`notify_socket`] words to a service manager; [`memfd`], [`passed`] and [`program`] what one
-//! image of this process leaves for the next, and [`way_back`] that it is left again.
+//! [`socket_file`] listening sockets, [`half_open`] who is about to be in their backlogs, [`inherited`] descriptors that the program
+//! was started with, [`activation`] the sockets among them, [`epoll`] one wait for all of it, [`process`] limits, environment
+//! and the parent's death, [`credentials`] another user, [`notify_socket`] words to a service manager; [`memfd`], [`passed`] and
+//! [`program`] what one image of this process leaves for the next, and [`way_back`] that it is left again.
 //!
 //! Nothing here knows of workers, slots or messages, and every descriptor that leaves is an `OwnedFd` with
 //! CLOEXEC set from its first moment.

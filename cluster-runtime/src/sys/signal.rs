@@ -1,8 +1,9 @@
 //! Signals: events in the primary, a wake-up in a worker.
 //!
 //! The primary blocks those it lives by and reads them from a descriptor, so that no code of ours ever runs in
-//! a signal handler there. A worker gets its mask back at birth and has two handlers that only write to a
-//! descriptor: user code in it may install its own, and a child that it starts inherits no blocked signal.
+//! a signal handler there, but on the [way back](super::way_back) to another image. A worker gets its mask back at birth
+//! and has two handlers that only write to a descriptor: user code in it may install its own, and a child that it
+//! starts inherits no blocked signal.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
